@@ -1,0 +1,165 @@
+//! The server's one charset: what is valid text, where characters end, and how text becomes Unicode for
+//! those who read it. Stored bytes are never changed. Protocol section 1.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use encoding_rs::GB18030;
+
+/// The charset of a data folder and of all its clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Charset {
+    /// UTF-8.
+    #[default]
+    Utf8,
+    /// GB18030, which clients of the period call GBK or GB2312.
+    Gb18030,
+}
+
+/// Which control characters a text may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Breaks {
+    /// None: names and everything that is shown in one line.
+    Refused,
+    /// Tab, CR and LF: messages, reasons, descriptions and hobbies.
+    Allowed,
+}
+
+impl Charset {
+    /// All charsets, in the order of their tags.
+    pub const ALL: [Self; 2] = [Self::Utf8, Self::Gb18030];
+
+    /// The name that options take.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Utf8 => "utf-8",
+            Self::Gb18030 => "gb18030",
+        }
+    }
+
+    /// The charset of a name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|charset| charset.name() == name)
+    }
+
+    /// The byte that stands for it in the log.
+    #[must_use]
+    pub const fn tag(self) -> u8 {
+        match self {
+            Self::Utf8 => 1,
+            Self::Gb18030 => 2,
+        }
+    }
+
+    /// The charset of a tag.
+    #[must_use]
+    pub fn from_tag(tag: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|charset| charset.tag() == tag)
+    }
+
+    /// Whether the bytes are text in this charset without a control character that `breaks` does not allow.
+    #[must_use]
+    pub fn is_text(self, bytes: &[u8], breaks: Breaks) -> bool {
+        // In both charsets a byte below 0x20 and 0x7F stand for themselves alone.
+        let control = |byte: &u8| match byte {
+            b'\t' | b'\r' | b'\n' => breaks == Breaks::Refused,
+            0..0x20 | 0x7F => true,
+            _ => false,
+        };
+        !bytes.iter().any(control) && self.is_valid(bytes)
+    }
+
+    fn is_valid(self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Utf8 => std::str::from_utf8(bytes).is_ok(),
+            Self::Gb18030 => {
+                bytes.is_ascii()
+                    || GB18030.decode_without_bom_handling_and_without_replacement(bytes).is_some()
+            }
+        }
+    }
+
+    /// The length in bytes of the character at the start of valid text; 0 at its end.
+    #[must_use]
+    pub fn char_len(self, text: &[u8]) -> usize {
+        let Some(&first) = text.first() else { return 0 };
+        let length = match self {
+            Self::Utf8 => match first {
+                0..0xC0 => 1,
+                0xC0..0xE0 => 2,
+                0xE0..0xF0 => 3,
+                _ => 4,
+            },
+            Self::Gb18030 => match (first, text.get(1)) {
+                (0x81..=0xFE, Some(b'0'..=b'9')) => 4,
+                (0x81..=0xFE, Some(_)) => 2,
+                _ => 1,
+            },
+        };
+        length.min(text.len())
+    }
+
+    /// The text in Unicode; what is not valid becomes U+FFFD.
+    #[must_use]
+    pub fn decode(self, bytes: &[u8]) -> Cow<'_, str> {
+        match self {
+            Self::Utf8 => String::from_utf8_lossy(bytes),
+            Self::Gb18030 => GB18030.decode_without_bom_handling(bytes).0,
+        }
+    }
+
+    /// Unicode as bytes of this charset.
+    #[must_use]
+    pub fn encode(self, text: &str) -> Cow<'_, [u8]> {
+        match self {
+            Self::Utf8 => Cow::Borrowed(text.as_bytes()),
+            Self::Gb18030 => GB18030.encode(text).0,
+        }
+    }
+}
+
+impl fmt::Display for Charset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_and_invalid_bytes_are_no_text() {
+        for charset in Charset::ALL {
+            assert!(charset.is_text(b"", Breaks::Refused));
+            assert!(charset.is_text(b"a b", Breaks::Refused));
+            assert!(!charset.is_text(b"a\tb", Breaks::Refused));
+            assert!(charset.is_text(b"a\tb\r\n", Breaks::Allowed));
+            assert!(!charset.is_text(b"a\0", Breaks::Allowed));
+            assert!(!charset.is_text(b"a\x7F", Breaks::Allowed));
+            assert!(!charset.is_text(b"a\xFF", Breaks::Allowed));
+        }
+        assert!(Charset::Utf8.is_text("你好".as_bytes(), Breaks::Refused));
+        assert!(!Charset::Utf8.is_text(b"\xC4\xE3\xBA\xC3", Breaks::Refused));
+        assert!(Charset::Gb18030.is_text(b"\xC4\xE3\xBA\xC3", Breaks::Refused));
+    }
+
+    #[test]
+    fn characters_are_counted_in_their_charset() {
+        let lengths = |charset: Charset, text: &str| {
+            let bytes = charset.encode(text).into_owned();
+            let mut rest = &bytes[..];
+            let mut lengths = Vec::new();
+            while !rest.is_empty() {
+                let length = charset.char_len(rest);
+                lengths.push(length);
+                rest = &rest[length..];
+            }
+            lengths
+        };
+        assert_eq!(lengths(Charset::Utf8, "aé你😀"), [1, 2, 3, 4]);
+        assert_eq!(lengths(Charset::Gb18030, "a你😀"), [1, 2, 4]);
+    }
+}

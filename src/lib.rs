@@ -1,0 +1,8 @@
+//! The OICQ server as a library: what the server, its tools and its tests share.
+
+// Tests may fail by panicking; what serves clients and reads logs may not.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation))]
+
+pub mod codec;
+pub mod id;
+pub mod limits;

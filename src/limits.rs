@@ -1,0 +1,141 @@
+//! Every bound in one place, each with its reason. Those that can be set at the start have their
+//! defaults here; relations between them are asserted at compile time.
+
+/// Bytes of a packet before its content. Protocol section 2.
+pub const HEADER_BYTES: usize = 8;
+/// Content from a client without a session, in bytes: enough for a registration with every string at its limit.
+pub const CONTENT_BYTES_BEFORE_LOGIN: u32 = 8_192;
+/// Content from a client in a session, in bytes: pieces of files are the largest. Protocol section 7.
+pub const CONTENT_BYTES_IN_SESSION: u32 = 65_536;
+
+/// Bytes of a nickname and of a group's name. Protocol section 4.
+pub const NAME_BYTES: usize = 64;
+/// Bytes of a password, at least.
+pub const PASSWORD_BYTES_MIN: usize = 6;
+/// Bytes of a password, at most: what Argon2 is fed with stays small.
+pub const PASSWORD_BYTES_MAX: usize = 64;
+/// Bytes of a description and of hobbies.
+pub const LONG_TEXT_BYTES: usize = 1_024;
+/// Bytes of every other string of a profile, and of the reason of a friend request.
+pub const SHORT_TEXT_BYTES: usize = 255;
+/// Years.
+pub const AGE_MAX: u8 = 150;
+/// A login reply carries the portrait in one byte.
+pub const PORTRAIT_MAX: u16 = 255;
+/// Bytes of a message.
+pub const MESSAGE_BYTES: usize = 8_192;
+/// Bytes of a file's name.
+pub const FILE_NAME_BYTES: usize = 255;
+
+/// The highest group number: a login reply counts groups in one byte.
+pub const GROUP_NUMBER_MAX: u8 = 255;
+/// Friends in one group: a login reply counts them in one byte.
+pub const FRIENDS_PER_GROUP: usize = 255;
+/// Friend requests that wait for one user: as many as fit a screen that one scrolls.
+pub const REQUESTS_WAITING: usize = 255;
+
+/// Undelivered messages of one user, unless the server is told otherwise.
+pub const MAILBOX_MESSAGES: u32 = 1_000;
+/// Text of one user's undelivered messages in bytes, unless the server is told otherwise.
+pub const MAILBOX_BYTES: u64 = 1 << 20;
+
+/// Bytes of a search statement: bounds the work for one user on record. Protocol section 5.
+pub const STATEMENT_BYTES: usize = 1_024;
+/// Levels of a search condition: bounds recursion.
+pub const STATEMENT_LEVELS: usize = 32;
+/// Users in a search's reply.
+pub const SEARCH_RESULTS: usize = 50;
+/// Steps of a search between two looks at the sockets. A step is about a nanosecond's work for each byte
+/// or comparison, so a slice stays far below the 5 ms that nobody may wait longer than.
+pub const SEARCH_SLICE_STEPS: u64 = 150_000;
+
+/// Time for a connection to log in, in milliseconds, unless told otherwise.
+pub const LOGIN_TIMEOUT_MS: u64 = 30_000;
+/// Time without a byte after which a connection is closed, in milliseconds, unless told otherwise.
+pub const IDLE_TIMEOUT_MS: u64 = 180_000;
+/// Time in which a client must take something of what waits for it, in milliseconds, unless told otherwise.
+pub const SLOW_TIMEOUT_MS: u64 = 30_000;
+/// How long a stopping server waits for clients that do not read, in milliseconds.
+pub const SHUTDOWN_MS: u64 = 10_000;
+/// How long a connection that was told why it is closed may take to read it, in milliseconds.
+pub const LINGER_MS: u64 = 2_000;
+
+/// The window in which failed logins, registrations and connections are counted, in milliseconds.
+pub const RATE_WINDOW_MS: u64 = 60_000;
+/// Failed logins in a window, for a number or an address, unless told otherwise.
+pub const LOGIN_FAILURES: u32 = 5;
+/// Registrations in a window from an address, unless told otherwise.
+pub const REGISTRATIONS: u32 = 10;
+/// Connections in a window from an address, unless told otherwise.
+pub const CONNECTIONS: u32 = 1_000;
+/// The first time for which one is throttled, in milliseconds; it doubles from there.
+pub const THROTTLE_MS_FIRST: u64 = 1_000;
+/// The longest time for which one is throttled, in milliseconds.
+pub const THROTTLE_MS_MAX: u64 = 15 * 60_000;
+/// Numbers and addresses that are remembered for their failures: bounds memory under attack; beyond it
+/// the one that was seen longest ago is forgotten.
+pub const THROTTLED_KEYS: usize = 65_536;
+/// Requests of a session in a second, unless told otherwise.
+pub const REQUESTS_PER_SECOND: u32 = 1_000;
+/// Requests of a session at once, unless told otherwise.
+pub const REQUESTS_BURST: u32 = 10_000;
+
+/// Bytes read from one connection in one turn: what a turn costs others stays bounded.
+pub const READ_BYTES_PER_TURN: usize = 64 * 1_024;
+/// Packets taken from one connection in one turn, for the same reason.
+pub const PACKETS_PER_TURN: usize = 256;
+/// Messages posted in one turn, after which no further packet is taken in it: a broadcast is as much work
+/// as it has receivers.
+pub const POSTED_PER_TURN: usize = 16_384;
+/// Connections accepted from one listening address in one turn, for the same reason.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// How long no connection is accepted after the system had no file for one, in milliseconds.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+/// Files that connections leave to the log, the poller, the listeners and the standard streams.
+pub const FILES_RESERVED: usize = 64;
+/// The first look at whether messages were acknowledged comes this long after they were sent, in
+/// milliseconds; the time doubles from look to look.
+pub const ACKNOWLEDGED_MS_MIN: u64 = 1;
+/// The longest time between two looks at what was acknowledged, in milliseconds.
+pub const ACKNOWLEDGED_MS_MAX: u64 = 250;
+/// Output of a turn that is copied to connections' buffers before these are written: bounds the copies of a
+/// broadcast.
+pub const RELEASE_BYTES: usize = 4 * 1_024 * 1_024;
+/// Output waiting for a connection, in bytes, above which nothing more is read from it, and from those that send it
+/// a file.
+pub const OUTPUT_BYTES_HIGH: usize = 256 * 1_024;
+/// Output waiting, in bytes, below which reading goes on: apart from the high mark, so that it does not flutter.
+pub const OUTPUT_BYTES_LOW: usize = 64 * 1_024;
+/// Output that others cause, in bytes, beyond which a connection is closed as slow. Messages wait in the log
+/// once the high mark is reached; this bounds the rest, such as offers of files.
+pub const OUTPUT_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+/// Mail handed to a connection at once, in bytes, when what waited is sent after login.
+pub const MAIL_BYTES_PER_STEP: usize = 64 * 1_024;
+/// Messages that an operator is still to be sent, as references into the log: a few MiB for an operator who
+/// has fallen behind. One who falls behind further is closed as slow.
+pub const MONITORED_WAITING: usize = 1 << 18;
+/// How long a delivery may wait for a batch to go along with, in milliseconds.
+pub const DELIVERY_DELAY_MS: u64 = 50;
+/// Receivers in one delivery event: bounds the event.
+pub const DELIVERIES_PER_EVENT: usize = 4_096;
+
+/// Argon2id's memory for new passwords in KiB, unless told otherwise (OWASP's first recommendation).
+pub const PASSWORD_MEMORY_KIB: u32 = 19_456;
+/// Argon2id's passes for new passwords, unless told otherwise.
+pub const PASSWORD_PASSES: u32 = 2;
+
+/// Bytes of one log file, unless told otherwise.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+const _: () = {
+    assert!(OUTPUT_BYTES_LOW < OUTPUT_BYTES_HIGH && OUTPUT_BYTES_HIGH < OUTPUT_BYTES_MAX);
+    // A message and its header fields fit the content of a session's packet, and so does a piece of a file.
+    assert!(MESSAGE_BYTES + 16 < CONTENT_BYTES_IN_SESSION as usize);
+    // One turn's reading takes at least one packet of the largest size, over at most two turns.
+    assert!(READ_BYTES_PER_TURN * 2 >= HEADER_BYTES + CONTENT_BYTES_IN_SESSION as usize);
+    // A registration with every string at its limit fits what is taken before login.
+    assert!(
+        NAME_BYTES + PASSWORD_BYTES_MAX + 2 * LONG_TEXT_BYTES + 10 * (SHORT_TEXT_BYTES + 2) + 32
+            < CONTENT_BYTES_BEFORE_LOGIN as usize
+    );
+};
