@@ -6,3 +6,4 @@
 pub mod codec;
 pub mod id;
 pub mod limits;
+pub mod wire;
