@@ -6,4 +6,5 @@
 pub mod codec;
 pub mod id;
 pub mod limits;
+pub mod state;
 pub mod wire;

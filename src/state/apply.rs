@@ -1,0 +1,292 @@
+//! What each event does to the state. It decides nothing: it does what the event says, and reports an
+//! event that does not fit, which only a damaged or foreign log can hold.
+
+use super::event::{Event, EventError};
+use super::mailbox::{MessageKind, Waiting};
+use super::users::User;
+use super::{MonitoringRecord, State};
+use crate::codec::packed::{Moves, Numbers, Receipts};
+use crate::id::{GroupNumber, Place, Seq, ServiceNumber, UnixMillis};
+use crate::limits::FRIENDS_PER_GROUP;
+
+/// Where and when an event stands in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp {
+    /// Its sequence number.
+    pub seq: Seq,
+    /// Its time.
+    pub time: UnixMillis,
+    /// Where its payload can be read.
+    pub place: Place,
+}
+
+/// A message that an event has put into a mailbox. Its text is the event's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Posted {
+    /// Whose mailbox.
+    pub to: ServiceNumber,
+    /// Whom it comes from.
+    pub from: ServiceNumber,
+    /// What it is.
+    pub kind: MessageKind,
+}
+
+/// The event speaks of something that is not there, or that is there already.
+struct Nonsense;
+
+impl State {
+    /// Applies a record of the log.
+    pub fn apply_record(
+        &mut self,
+        stamp: Stamp,
+        kind: u8,
+        payload: &[u8],
+    ) -> Result<(), EventError> {
+        let event = Event::decode(kind, payload)?;
+        self.apply(stamp, &event, &mut |_| ())
+    }
+
+    /// Applies an event, and tells of each message that it puts into a mailbox. After an error the state
+    /// may be half changed, and is of no more use.
+    pub fn apply(
+        &mut self,
+        stamp: Stamp,
+        event: &Event<'_>,
+        posted: &mut impl FnMut(Posted),
+    ) -> Result<(), EventError> {
+        self.change(stamp, event, posted).map_err(|Nonsense| EventError::Nonsense(event.kind()))?;
+        self.last_seq = stamp.seq;
+        self.last_time = stamp.time;
+        Ok(())
+    }
+
+    fn change(
+        &mut self,
+        stamp: Stamp,
+        event: &Event<'_>,
+        posted: &mut impl FnMut(Posted),
+    ) -> Result<(), Nonsense> {
+        let text_place = stamp.place.offset(event.text_offset());
+        let mut post = Post { seq: stamp.seq, time: stamp.time, place: text_place, posted };
+        match *event {
+            Event::Registered { number, authentication, password_hash, ref profile } => {
+                expect(self.next_number() == Some(number))?;
+                self.users.push(User::new(profile, password_hash, authentication, stamp.time));
+            }
+            Event::ProfileChanged { number, authentication, password_hash, ref profile } => {
+                let user = self.user_mut(number)?;
+                user.set_profile(profile);
+                user.authentication = authentication.unwrap_or(user.authentication);
+                if let Some(hash) = password_hash {
+                    user.password_hash = hash.into();
+                }
+            }
+            Event::GroupAdded { owner, group, name } => {
+                let user = self.user_mut(owner)?;
+                expect(group > GroupNumber::FIRST && user.group(group).is_none())?;
+                user.add_group(group, name);
+            }
+            Event::GroupRenamed { owner, group, name } => {
+                let user = self.user_mut(owner)?;
+                expect(user.group(group).is_some())?;
+                user.rename_group(group, name);
+            }
+            Event::GroupDeleted { owner, group } => self.delete_group(owner, group)?,
+            Event::FriendsMoved { owner, moves } => self.move_friends(owner, moves)?,
+            Event::FriendRequested { asker, friend, reason } => {
+                expect(self.user(asker).is_some() && asker != friend)?;
+                let user = self.user_mut(friend)?;
+                user.requests.insert(asker);
+                post.to(user, friend, asker, MessageKind::Asks, reason);
+            }
+            Event::RequestRejected { asker, friend } => {
+                expect(self.user(asker).is_some())?;
+                let removed = self.user_mut(friend)?.requests.remove(&asker);
+                expect(removed)?;
+                post.to(self.user_mut(asker)?, asker, friend, MessageKind::Refused, b"");
+            }
+            Event::FriendRefused { asker, friend } => {
+                expect(self.user(friend).is_some() && asker != friend)?;
+                post.to(self.user_mut(asker)?, asker, friend, MessageKind::Refused, b"");
+            }
+            Event::FriendAdded { owner, friend, group, agreed } => {
+                self.add_friend(owner, friend, group, agreed, &mut post)?;
+            }
+            Event::FriendDeleted { owner, friend } => {
+                let user = self.user_mut(owner)?;
+                expect(user.friend(friend).is_some())?;
+                user.delete_friend(friend);
+                self.user_mut(friend)?.listed_by.remove(&owner);
+            }
+            Event::MessageSent { from, to, content } => {
+                expect(self.user(from).is_some())?;
+                post.to(self.user_mut(to)?, to, from, MessageKind::User, content);
+            }
+            Event::MessageBroadcast { from, group, content, left_out } => {
+                self.broadcast(from, group, content, left_out, &mut post)?;
+            }
+            Event::Delivered { receipts } => self.deliver(receipts)?,
+            Event::MonitoringStarted { operator, watched } => {
+                self.start_monitoring(stamp.time, operator, watched)?;
+            }
+            Event::MonitoringEnded { operator } => self.end_monitoring(stamp.time, operator)?,
+        }
+        Ok(())
+    }
+
+    fn user_mut(&mut self, number: ServiceNumber) -> Result<&mut User, Nonsense> {
+        self.users.get_mut(number).ok_or(Nonsense)
+    }
+
+    fn delete_group(&mut self, owner: ServiceNumber, group: GroupNumber) -> Result<(), Nonsense> {
+        let user = self.user_mut(owner)?;
+        expect(group > GroupNumber::FIRST)?;
+        let friends = user.group(group).ok_or(Nonsense)?.friends;
+        expect(user.has_room(GroupNumber::FIRST, usize::from(friends)))?;
+        user.delete_group(group);
+        Ok(())
+    }
+
+    fn move_friends(&mut self, owner: ServiceNumber, moves: Moves<'_>) -> Result<(), Nonsense> {
+        let user = self.user_mut(owner)?;
+        for (friend, group) in moves.iter() {
+            expect(user.friend(friend).is_some() && user.group(group).is_some())?;
+        }
+        for (friend, group) in moves.iter() {
+            user.move_friend(friend, group);
+        }
+        expect(user.groups().iter().all(|group| usize::from(group.friends) <= FRIENDS_PER_GROUP))
+    }
+
+    fn add_friend(
+        &mut self,
+        owner: ServiceNumber,
+        friend: ServiceNumber,
+        group: GroupNumber,
+        agreed: bool,
+        post: &mut Post<'_, impl FnMut(Posted)>,
+    ) -> Result<(), Nonsense> {
+        expect(owner != friend && self.user(friend).is_some())?;
+        let user = self.user_mut(owner)?;
+        expect(user.has_room(group, 1) && user.friend(friend).is_none())?;
+        user.add_friend(friend, group);
+        post.to(user, owner, friend, MessageKind::Agreed, b"");
+        let added = self.user_mut(friend)?;
+        added.requests.remove(&owner);
+        added.listed_by.insert(owner);
+        if !agreed {
+            post.to(added, friend, owner, MessageKind::Added, b"");
+        }
+        Ok(())
+    }
+
+    fn broadcast(
+        &mut self,
+        from: ServiceNumber,
+        group: GroupNumber,
+        content: &[u8],
+        left_out: Numbers<'_>,
+        post: &mut Post<'_, impl FnMut(Posted)>,
+    ) -> Result<(), Nonsense> {
+        let sender = self.users.get_mut(from).ok_or(Nonsense)?;
+        expect(group == GroupNumber::ALL || sender.group(group).is_some())?;
+        // Lent out while the friends' mailboxes are changed; nobody is among its own friends.
+        let friends = sender.take_friends();
+        let mut left_out = left_out.iter().peekable();
+        let checksum = crc32fast::hash(content);
+        for friend in &friends {
+            if group != GroupNumber::ALL && friend.group != group {
+                continue;
+            }
+            if left_out.next_if_eq(&friend.number).is_some() {
+                continue;
+            }
+            if let Some(user) = self.users.get_mut(friend.number) {
+                post.checked(user, friend.number, from, MessageKind::User, content, checksum);
+            }
+        }
+        if let Some(sender) = self.users.get_mut(from) {
+            sender.give_friends(friends);
+        }
+        expect(left_out.next().is_none())
+    }
+
+    fn deliver(&mut self, receipts: Receipts<'_>) -> Result<(), Nonsense> {
+        expect(receipts.iter().all(|(user, _)| self.user(user).is_some()))?;
+        for (user, through) in receipts.iter() {
+            self.user_mut(user)?.mailbox.deliver(through);
+        }
+        Ok(())
+    }
+
+    fn start_monitoring(
+        &mut self,
+        time: UnixMillis,
+        operator: ServiceNumber,
+        watched: ServiceNumber,
+    ) -> Result<(), Nonsense> {
+        expect(self.user(operator).is_some() && self.user(watched).is_some())?;
+        expect(!self.monitors(operator, watched))?;
+        self.watchers.entry(watched).or_default().insert(operator);
+        self.watching.entry(operator).or_default().insert(watched);
+        self.monitoring.push(MonitoringRecord { time, operator, watched, started: true });
+        Ok(())
+    }
+
+    fn end_monitoring(
+        &mut self,
+        time: UnixMillis,
+        operator: ServiceNumber,
+    ) -> Result<(), Nonsense> {
+        for watched in self.watching.remove(&operator).ok_or(Nonsense)? {
+            if let Some(operators) = self.watchers.get_mut(&watched) {
+                operators.remove(&operator);
+                if operators.is_empty() {
+                    self.watchers.remove(&watched);
+                }
+            }
+            self.monitoring.push(MonitoringRecord { time, operator, watched, started: false });
+        }
+        Ok(())
+    }
+}
+
+fn expect(fits: bool) -> Result<(), Nonsense> {
+    if fits { Ok(()) } else { Err(Nonsense) }
+}
+
+/// Puts one event's text into mailboxes.
+struct Post<'a, F> {
+    seq: Seq,
+    time: UnixMillis,
+    place: Place,
+    posted: &'a mut F,
+}
+
+impl<F: FnMut(Posted)> Post<'_, F> {
+    fn to(
+        &mut self,
+        user: &mut User,
+        to: ServiceNumber,
+        from: ServiceNumber,
+        kind: MessageKind,
+        text: &[u8],
+    ) {
+        self.checked(user, to, from, kind, text, crc32fast::hash(text));
+    }
+
+    fn checked(
+        &mut self,
+        user: &mut User,
+        to: ServiceNumber,
+        from: ServiceNumber,
+        kind: MessageKind,
+        text: &[u8],
+        checksum: u32,
+    ) {
+        let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let (place, time) = (self.place, self.time);
+        user.mailbox.add(self.seq, Waiting { from, kind, length, checksum, place, time });
+        (self.posted)(Posted { to, from, kind });
+    }
+}

@@ -1,0 +1,74 @@
+//! Registrations and profiles. Protocol section 4, `0x01` and `0x12`.
+
+use super::{List, Must, Refusal, check_text};
+use crate::codec::charset::{Breaks, Charset};
+use crate::codec::profile::Profile;
+use crate::codec::secret::Secret;
+use crate::id::ServiceNumber;
+use crate::limits::{
+    AGE_MAX, LONG_TEXT_BYTES, NAME_BYTES, PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN, PORTRAIT_MAX,
+    SHORT_TEXT_BYTES,
+};
+use crate::state::{Authentication, Event, State};
+
+/// Checks what a user tells about itself.
+pub fn check_profile(profile: &Profile<'_>, charset: Charset) -> Result<(), Refusal> {
+    let line = |field, bytes, max| check_text(field, bytes, (0, max), charset, Breaks::Refused);
+    let lines = |field, bytes, max| check_text(field, bytes, (0, max), charset, Breaks::Allowed);
+    check_text("nickname", profile.nickname, (1, NAME_BYTES), charset, Breaks::Refused)?;
+    if profile.portrait > PORTRAIT_MAX {
+        return Err(Refusal::bad_value("portrait", Must::BeUpTo(PORTRAIT_MAX)));
+    }
+    if profile.gender > 2 {
+        return Err(Refusal::bad_value("gender", Must::BeOneOf("0, 1 or 2")));
+    }
+    if profile.age > AGE_MAX {
+        return Err(Refusal::bad_value("age", Must::BeUpTo(u16::from(AGE_MAX))));
+    }
+    line("real name", profile.real_name, SHORT_TEXT_BYTES)?;
+    line("city", profile.city, SHORT_TEXT_BYTES)?;
+    line("address", profile.address, SHORT_TEXT_BYTES)?;
+    line("zip code", profile.zip_code, SHORT_TEXT_BYTES)?;
+    line("school", profile.school, SHORT_TEXT_BYTES)?;
+    line("phone", profile.phone, SHORT_TEXT_BYTES)?;
+    line("pager", profile.pager, SHORT_TEXT_BYTES)?;
+    line("email", profile.email, SHORT_TEXT_BYTES)?;
+    lines("hobbies", profile.hobbies, LONG_TEXT_BYTES)?;
+    lines("description", profile.description, LONG_TEXT_BYTES)
+}
+
+/// Checks a password that is to be kept.
+pub fn check_password(password: Secret<'_>, charset: Charset) -> Result<(), Refusal> {
+    let bounds = (PASSWORD_BYTES_MIN, PASSWORD_BYTES_MAX);
+    check_text("password", password.expose(), bounds, charset, Breaks::Refused)
+}
+
+/// Reads the setting of who may add a user.
+pub fn check_authentication(byte: u8) -> Result<Authentication, Refusal> {
+    Authentication::from_byte(byte)
+        .ok_or(Refusal::bad_value("authentication", Must::BeOneOf("0, 1 or 2")))
+}
+
+/// A registration whose fields have been checked and whose password has been hashed.
+pub fn register<'a>(
+    state: &State,
+    profile: Profile<'a>,
+    authentication: Authentication,
+    password_hash: &'a str,
+) -> Result<Event<'a>, Refusal> {
+    let holds = state.user_count();
+    let number = state.next_number().ok_or(Refusal::Limit { list: List::Numbers, holds })?;
+    Ok(Event::Registered { number, authentication, password_hash, profile })
+}
+
+/// A change of a profile whose fields have been checked and whose password, if it is a new one, has been
+/// hashed.
+#[must_use]
+pub const fn change_profile<'a>(
+    number: ServiceNumber,
+    profile: Profile<'a>,
+    authentication: Option<Authentication>,
+    password_hash: Option<&'a str>,
+) -> Event<'a> {
+    Event::ProfileChanged { number, authentication, password_hash, profile }
+}

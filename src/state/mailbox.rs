@@ -1,0 +1,182 @@
+//! One user's undelivered messages, in the order in which they were accepted.
+//!
+//! Owns the order and the counts; the text stays where the journal put it. Whether there is room is
+//! asked before a message is accepted: adding one never fails. Protocol section 6.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::id::{Place, Seq, ServiceNumber, UnixMillis};
+
+/// What kind of message waits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum MessageKind {
+    /// A message from a user.
+    User = 0,
+    /// From the system: the sender has added the receiver.
+    Added = 1,
+    /// From the system: the sender asks to add the receiver; the text is the reason.
+    Asks = 2,
+    /// From the system: the sender agreed to be added.
+    Agreed = 3,
+    /// From the system: the sender refused to be added.
+    Refused = 4,
+}
+
+/// A message that has not been delivered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Waiting {
+    /// Whom it comes from.
+    pub from: ServiceNumber,
+    /// What it is.
+    pub kind: MessageKind,
+    /// Length of its text in bytes.
+    pub length: u32,
+    /// CRC-32 of its text: the digest covers the text without reading it again.
+    pub checksum: u32,
+    /// Where its text can be read.
+    pub place: Place,
+    /// When it was accepted.
+    pub time: UnixMillis,
+}
+
+/// A user's undelivered messages.
+#[derive(Clone, Debug, Default)]
+pub struct Mailbox {
+    /// In ascending order of their numbers. A message whose place a newer one has taken leaves a gap.
+    messages: VecDeque<(Seq, Option<Waiting>)>,
+    /// How many of them are gaps; fewer than half, so that walking over them costs little.
+    gaps: usize,
+    /// Of each system kind from each user the one that waits.
+    system: BTreeMap<(ServiceNumber, MessageKind), Seq>,
+    text_bytes: u64,
+}
+
+impl Mailbox {
+    /// How many messages wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.messages.len() - self.gaps
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The text of all that waits, in bytes.
+    #[must_use]
+    pub const fn text_bytes(&self) -> u64 {
+        self.text_bytes
+    }
+
+    /// The messages, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (Seq, &Waiting)> {
+        self.after(Seq::ZERO)
+    }
+
+    /// The messages after `seq`, oldest first.
+    pub fn after(&self, seq: Seq) -> impl Iterator<Item = (Seq, &Waiting)> {
+        let first = self.messages.partition_point(|(other, _)| *other <= seq);
+        let messages = self.messages.range(first..);
+        messages.filter_map(|(seq, waiting)| waiting.as_ref().map(|waiting| (*seq, waiting)))
+    }
+
+    /// Adds the newest message. A system message takes the place of an older one of its kind and sender.
+    pub(super) fn add(&mut self, seq: Seq, waiting: Waiting) {
+        if waiting.kind != MessageKind::User
+            && let Some(older) = self.system.insert((waiting.from, waiting.kind), seq)
+        {
+            self.take_out(older);
+        }
+        self.text_bytes += u64::from(waiting.length);
+        self.messages.push_back((seq, Some(waiting)));
+    }
+
+    /// Takes out everything up to `through`, which has been delivered.
+    pub(super) fn deliver(&mut self, through: Seq) {
+        while let Some(&(seq, waiting)) = self.messages.front()
+            && seq <= through
+        {
+            self.messages.pop_front();
+            match waiting {
+                None => self.gaps -= 1,
+                Some(Waiting { from, kind, length, .. }) => {
+                    self.text_bytes -= u64::from(length);
+                    if kind != MessageKind::User {
+                        self.system.remove(&(from, kind));
+                    }
+                }
+            }
+        }
+        if self.is_empty() {
+            // Most mailboxes are empty most of the time: they keep no memory.
+            *self = Self::default();
+        }
+    }
+
+    fn take_out(&mut self, seq: Seq) {
+        let Ok(index) = self.messages.binary_search_by_key(&seq, |(seq, _)| *seq) else { return };
+        if let Some(waiting) = self.messages[index].1.take() {
+            self.text_bytes -= u64::from(waiting.length);
+            self.gaps += 1;
+        }
+        if self.gaps * 2 > self.messages.len() {
+            self.messages.retain(|(_, waiting)| waiting.is_some());
+            self.gaps = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(from: u32, kind: MessageKind, length: u32) -> Waiting {
+        let (from, place, time) = (ServiceNumber(from), Place(0), UnixMillis(0));
+        Waiting { from, kind, length, checksum: 0, place, time }
+    }
+
+    fn order(mailbox: &Mailbox) -> Vec<u64> {
+        mailbox.iter().map(|(seq, _)| seq.0).collect()
+    }
+
+    #[test]
+    fn messages_leave_in_the_order_in_which_they_came() {
+        let mut mailbox = Mailbox::default();
+        for seq in [1, 2, 5] {
+            mailbox.add(Seq(seq), waiting(10_001, MessageKind::User, 10));
+        }
+        assert_eq!((order(&mailbox), mailbox.text_bytes()), (vec![1, 2, 5], 30));
+        assert!(mailbox.after(Seq(2)).map(|(seq, _)| seq).eq([Seq(5)]));
+        mailbox.deliver(Seq(4));
+        assert_eq!((order(&mailbox), mailbox.text_bytes()), (vec![5], 10));
+        mailbox.deliver(Seq(9));
+        assert_eq!((mailbox.len(), mailbox.text_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_system_message_replaces_the_older_of_its_kind_and_sender() {
+        let mut mailbox = Mailbox::default();
+        mailbox.add(Seq(1), waiting(10_001, MessageKind::Asks, 3));
+        mailbox.add(Seq(2), waiting(10_002, MessageKind::Asks, 3));
+        mailbox.add(Seq(3), waiting(10_001, MessageKind::Agreed, 0));
+        mailbox.add(Seq(4), waiting(10_001, MessageKind::Asks, 5));
+        assert_eq!((order(&mailbox), mailbox.text_bytes()), (vec![2, 3, 4], 8));
+        mailbox.deliver(Seq(4));
+        mailbox.add(Seq(5), waiting(10_001, MessageKind::Asks, 5));
+        assert_eq!((order(&mailbox), mailbox.text_bytes()), (vec![5], 5));
+    }
+
+    #[test]
+    fn who_asks_again_and_again_does_not_fill_the_memory() {
+        let mut mailbox = Mailbox::default();
+        for seq in 1..=10_000 {
+            mailbox.add(Seq(seq * 2), waiting(10_001, MessageKind::Asks, 3));
+            mailbox.add(Seq(seq * 2 + 1), waiting(10_002, MessageKind::Asks, 3));
+            assert!(mailbox.messages.len() <= 4);
+        }
+        assert_eq!(mailbox.len(), 2);
+    }
+}

@@ -1,0 +1,120 @@
+//! Everything that is remembered: users, groups, friend lists, waiting friend requests, mailboxes,
+//! monitoring. All of it can be made again from the log.
+//!
+//! Owns the data and its indexes; [`State::apply`] is the only thing that changes them, and it decides
+//! nothing. It knows no clock, no connection and no packet. What a request amounts to is settled in
+//! [`decide`], which only looks.
+
+mod apply;
+pub mod decide;
+mod digest;
+pub mod event;
+pub mod mailbox;
+mod users;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use apply::{Posted, Stamp};
+pub use digest::Digest;
+pub use event::{Authentication, Event, EventError, EventKind};
+pub use mailbox::{Mailbox, MessageKind, Waiting};
+pub use users::{Friend, Group, User};
+
+use crate::id::{Seq, ServiceNumber, UnixMillis};
+use users::Users;
+
+/// A start or an end of monitoring, kept as long as the log is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MonitoringRecord {
+    /// When.
+    pub time: UnixMillis,
+    /// Who monitors.
+    pub operator: ServiceNumber,
+    /// Who is monitored.
+    pub watched: ServiceNumber,
+    /// Whether it began; else it ended.
+    pub started: bool,
+}
+
+/// The whole state.
+#[derive(Default)]
+pub struct State {
+    users: Users,
+    /// Who is monitored, and by whom.
+    watchers: BTreeMap<ServiceNumber, BTreeSet<ServiceNumber>>,
+    /// Who monitors, and whom.
+    watching: BTreeMap<ServiceNumber, BTreeSet<ServiceNumber>>,
+    monitoring: Vec<MonitoringRecord>,
+    last_seq: Seq,
+    last_time: UnixMillis,
+}
+
+impl State {
+    /// The user of a number.
+    #[must_use]
+    pub fn user(&self, number: ServiceNumber) -> Option<&User> {
+        self.users.get(number)
+    }
+
+    /// All users, in ascending order of their numbers.
+    pub fn users(&self) -> impl Iterator<Item = (ServiceNumber, &User)> {
+        self.users.iter()
+    }
+
+    /// How many users there are.
+    #[must_use]
+    pub fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
+    /// The number that the next registration gets; `None` when all are used up.
+    #[must_use]
+    pub fn next_number(&self) -> Option<ServiceNumber> {
+        self.users.next_number()
+    }
+
+    /// The sequence number of the last event that was applied.
+    #[must_use]
+    pub const fn last_seq(&self) -> Seq {
+        self.last_seq
+    }
+
+    /// The time of the last event that was applied.
+    #[must_use]
+    pub const fn last_time(&self) -> UnixMillis {
+        self.last_time
+    }
+
+    /// Who monitors `watched`, in ascending order.
+    pub fn watchers(&self, watched: ServiceNumber) -> impl Iterator<Item = ServiceNumber> {
+        self.watchers.get(&watched).into_iter().flatten().copied()
+    }
+
+    /// Whom `operator` monitors, in ascending order.
+    pub fn watched_by(&self, operator: ServiceNumber) -> impl Iterator<Item = ServiceNumber> {
+        self.watching.get(&operator).into_iter().flatten().copied()
+    }
+
+    /// Whether `operator` monitors `watched`.
+    #[must_use]
+    pub fn monitors(&self, operator: ServiceNumber, watched: ServiceNumber) -> bool {
+        self.watching.get(&operator).is_some_and(|numbers| numbers.contains(&watched))
+    }
+
+    /// Whether anybody is monitored at all.
+    #[must_use]
+    pub fn monitors_anyone(&self) -> bool {
+        !self.watchers.is_empty()
+    }
+
+    /// All who monitor somebody, in ascending order.
+    pub fn operators(&self) -> impl Iterator<Item = ServiceNumber> {
+        self.watching.keys().copied()
+    }
+
+    /// Every start and end of monitoring so far, in order.
+    #[must_use]
+    pub fn monitoring(&self) -> &[MonitoringRecord] {
+        &self.monitoring
+    }
+}
