@@ -6,5 +6,6 @@
 pub mod codec;
 pub mod id;
 pub mod limits;
+pub mod log;
 pub mod state;
 pub mod wire;

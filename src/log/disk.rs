@@ -1,0 +1,204 @@
+//! The real storage: one folder of the file system.
+//!
+//! Owns the system calls and the rights of what they make (0700 and 0600). It never retries a
+//! failed sync and never hides an error.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::io::Errno;
+
+use super::map::map;
+use super::storage::{Access, Storage, StoredFile};
+
+const LOCK_NAME: &str = "LOCK";
+
+/// A folder on a real disk.
+#[derive(Debug)]
+pub struct DiskStorage {
+    folder: PathBuf,
+    lock: Option<File>,
+    /// The folder itself, for syncing: kept open, so that there always is a handle for it.
+    handle: Option<File>,
+}
+
+impl DiskStorage {
+    /// The folder for a server: made, with what is missing above it, where it does not exist, and
+    /// closed to other users, unless it holds something else than a log.
+    ///
+    /// # Errors
+    /// If it cannot be made, or is not a folder.
+    pub fn create(folder: &Path) -> io::Result<Self> {
+        let missing = folder.ancestors().take_while(|path| !path.as_os_str().is_empty());
+        let missing: Vec<_> = missing.take_while(|path| !path.exists()).collect();
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        for made in missing {
+            let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        // What belongs to somebody else's files too is left open: the log's own files are closed anyway.
+        let mut names =
+            std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name()));
+        let is_own =
+            |name: &OsString| name == LOCK_NAME || name.as_encoded_bytes().ends_with(b".log");
+        let own = match names.next() {
+            None => true,
+            Some(first) => is_own(&first?) || names.flatten().any(|name| is_own(&name)),
+        };
+        let mode = folder.metadata()?.permissions().mode();
+        if own && mode & 0o077 != 0 {
+            std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+        }
+        let handle = Some(File::open(folder)?);
+        Ok(Self { handle, ..Self::read_only(folder) })
+    }
+
+    /// The folder for a tool that only reads. Nothing is touched, nothing is looked at yet.
+    #[must_use]
+    pub fn read_only(folder: &Path) -> Self {
+        Self { folder: folder.to_path_buf(), lock: None, handle: None }
+    }
+}
+
+impl Storage for DiskStorage {
+    type File = DiskFile;
+
+    fn lock(&mut self) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(self.path(LOCK_NAME))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        self.lock = Some(file);
+        Ok(())
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            // The log's own names are plain ASCII: any other is somebody else's file.
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<DiskFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(access == Access::Write);
+        options.open(self.path(name)).map(DiskFile::new)
+    }
+
+    fn create(&self, name: &str) -> io::Result<DiskFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        options.open(self.path(name)).map(DiskFile::new)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path(name))
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        match &self.handle {
+            Some(handle) => handle.sync_all(),
+            None => File::open(&self.folder)?.sync_all(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        if name.is_empty() { self.folder.clone() } else { self.folder.join(name) }
+    }
+}
+
+/// A file on a real disk. It is mapped when its bytes are first asked for.
+#[derive(Debug)]
+pub struct DiskFile {
+    /// `None` once it was let go of.
+    file: Option<File>,
+    map: OnceCell<Mmap>,
+}
+
+impl DiskFile {
+    const fn new(file: File) -> Self {
+        Self { file: Some(file), map: OnceCell::new() }
+    }
+
+    fn file(&self) -> io::Result<&File> {
+        self.file.as_ref().ok_or_else(|| io::Error::other("the file is closed"))
+    }
+
+    fn mapped(&self) -> io::Result<&Mmap> {
+        if let Some(map) = self.map.get() {
+            return Ok(map);
+        }
+        let made = map(self.file()?)?;
+        Ok(self.map.get_or_init(|| made))
+    }
+}
+
+impl StoredFile for DiskFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.file()?.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.file()?.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file()?.write_all_at(bytes, offset)
+    }
+
+    fn reserve(&mut self, len: u64) -> io::Result<()> {
+        loop {
+            match rustix::fs::fallocate(self.file()?, FallocateFlags::empty(), 0, len) {
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                    return Err(io::ErrorKind::Unsupported.into());
+                }
+                answer => return Ok(answer?),
+            }
+        }
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.file()?.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file()?.sync_data()
+    }
+
+    fn let_go(&mut self) {
+        // Without a map the handle is still needed.
+        if self.mapped().is_ok() {
+            self.file = None;
+        }
+    }
+
+    fn bytes(&self, offset: u64, len: usize) -> io::Result<Cow<'_, [u8]>> {
+        let map = self.mapped()?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let range = start..start.saturating_add(len);
+        map.get(range).map(Cow::Borrowed).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}

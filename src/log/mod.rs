@@ -1,0 +1,25 @@
+//! The log: an append-only sequence of records in segment files.
+//!
+//! Owns the files, their bytes, syncing, and the judgement of what is found after a crash. A record
+//! is a kind and bytes; what they mean is never known here. `FORMAT.md` has every byte and the
+//! table of recovery.
+
+mod disk;
+mod error;
+pub mod format;
+mod map;
+mod prepare;
+mod reader;
+mod recovery;
+mod step;
+mod storage;
+mod window;
+mod writer;
+
+pub use disk::{DiskFile, DiskStorage};
+pub use error::{AppendError, Damage, Doing, Failed, OpenError, ReadError, What};
+pub use reader::{Reader, Segment};
+pub use recovery::{Found, Recovery, Row, TABLE};
+pub use step::{Batch, End, Record, Resumed, Step, Torn, locate};
+pub use storage::{Access, Storage, StoredFile};
+pub use writer::{Durability, Log, Options};

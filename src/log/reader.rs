@@ -1,0 +1,543 @@
+//! The one reader of logs: recovery and all tools see a log through it.
+//!
+//! Owns the order of the checks, and the judgement whether what fails one is a torn end or damage.
+//! It only reads, with `pread` and in bounded memory, and never repairs, skips or guesses.
+
+use super::error::{Damage, Doing, Failed, ReadError, What};
+use super::format::{
+    BATCH_HEADER_LEN, BATCH_MAX, BatchHeader, CHECKSUM_LEN, FLAGS_KNOWN, HEADER_LEN, HeaderFault,
+    Mark, Newer, SegmentHeader, Slots, WITNESS_OFFSETS, Witness, checksum, is_zero,
+    parse_segment_name, seed_of, split_record,
+};
+use super::step::{Batch, End, Resumed, Step, Torn};
+use super::storage::{Access, Storage, StoredFile};
+use super::window::Window;
+use crate::id::{Seq, UnixMillis};
+
+/// Reads a log from its first batch to its end.
+///
+/// Call [`next_batch`](Self::next_batch) until it answers [`Step::End`]. After
+/// [`End::Damaged`], [`resume`](Self::resume) goes on behind the damage. A server may be writing to
+/// the log meanwhile: the batch that it is just writing may show as a torn end.
+pub struct Reader<'s, S: Storage> {
+    storage: &'s S,
+    pub(super) segments: Vec<Segment>,
+    index: usize,
+    file: Option<S::File>,
+    window: Window,
+    seed: Option<u32>,
+    state: State,
+    /// The end of what has been read, and of what had been read before the last batch.
+    pub(super) mark: Mark,
+    pub(super) mark_before: Mark,
+    /// The end of the segment before this one.
+    pub(super) closed_mark: Mark,
+    /// The last sequence number that anything shows to have been on disk.
+    pub(super) durable: Seq,
+    batch_durable: Seq,
+    pub(super) time: UnixMillis,
+    /// Notes that no batch has confirmed yet.
+    pending: [Option<Witness>; 2],
+    /// Behind damage, a segment need not continue what was read.
+    adopt: bool,
+    read_again_at: Option<u64>,
+}
+
+/// A segment file, as far as it has been read.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// The file's name in the folder.
+    pub name: String,
+    /// The first sequence number, by its name.
+    pub first: Seq,
+    /// Its header, once it has been read.
+    pub header: Option<SegmentHeader>,
+    /// Its witness slots, once they have been read.
+    pub slots: Slots,
+    /// Bytes of the file, once it has been opened.
+    pub len: u64,
+}
+
+impl Segment {
+    /// Whether batches in it may have been written before earlier ones were on disk.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        let header = self.header.as_ref().is_some_and(|header| header.weak);
+        self.slots.newest().map_or(header, |note| note.weak)
+    }
+
+    /// Where no batch can reach beyond.
+    fn limit(&self) -> u64 {
+        self.header.as_ref().map_or(self.len, |header| header.size)
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    /// Before a segment's header.
+    Enter,
+    /// Behind the header or a batch.
+    Read,
+    Ended(End),
+}
+
+/// The segment files of a folder, in order.
+fn list_segments<S: Storage>(storage: &S) -> Result<Vec<Segment>, Failed> {
+    let names = storage.list().map_err(Failed::at(storage, "", Doing::List))?;
+    let segment = |name: String| {
+        let first = parse_segment_name(&name)?;
+        Some(Segment { name, first, header: None, slots: Slots::default(), len: 0 })
+    };
+    let mut segments: Vec<_> = names.into_iter().filter_map(segment).collect();
+    segments.sort_unstable_by_key(|segment| segment.first);
+    Ok(segments)
+}
+
+/// What stands at a place.
+enum Verdict {
+    Good(BatchHeader, u32),
+    /// A full header's worth of zeros, or no room for a header.
+    Empty,
+    /// Something that fails a check; as many bytes from here belong to it, at most.
+    Bad {
+        what: What,
+        reach: u64,
+    },
+}
+
+impl<'s, S: Storage> Reader<'s, S> {
+    /// Finds the segment files; reads none of them yet. A folder without any is an empty log.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
+    pub fn open(storage: &'s S) -> Result<Self, ReadError> {
+        let segments = list_segments(storage)?;
+        let state = if segments.is_empty() { State::Ended(End::Whole) } else { State::Enter };
+        Ok(Self {
+            storage,
+            segments,
+            index: 0,
+            file: None,
+            window: Window::default(),
+            seed: None,
+            state,
+            mark: Mark::default(),
+            mark_before: Mark::default(),
+            closed_mark: Mark::default(),
+            durable: Seq::ZERO,
+            batch_durable: Seq::ZERO,
+            time: UnixMillis(0),
+            pending: [None; 2],
+            adopt: false,
+            read_again_at: None,
+        })
+    }
+
+    /// The segment files, in order; headers and slots are known of those that have been read.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The charset tag of the log, `None` if there is no header that tells it.
+    ///
+    /// # Errors
+    /// As [`next_batch`](Self::next_batch).
+    pub fn charset(&mut self) -> Result<Option<u8>, ReadError> {
+        if self.index == 0 && matches!(self.state, State::Enter) {
+            self.enter()?;
+        }
+        let header = self.segments.first().and_then(|segment| segment.header.as_ref());
+        Ok(header.map(|header| header.charset))
+    }
+
+    /// The next batch, or how the log ends.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or is newer than this program.
+    pub fn next_batch(&mut self) -> Result<Step<'_>, ReadError> {
+        loop {
+            match &self.state {
+                State::Ended(end) => return Ok(Step::End(end.clone())),
+                State::Enter => self.enter()?,
+                State::Read => {
+                    let offset = self.mark.end;
+                    match self.examine(offset)? {
+                        Verdict::Good(header, sum) if self.accept(&header, sum) => {
+                            return Ok(Step::Batch(self.batch_at(offset, header)));
+                        }
+                        Verdict::Good(..) => {}
+                        Verdict::Empty => self.judge(None, BATCH_MAX)?,
+                        Verdict::Bad { what, reach } => self.judge(Some(what), reach)?,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Goes on behind damage, at the next batch that is whole in itself.
+    ///
+    /// # Errors
+    /// As [`next_batch`](Self::next_batch).
+    pub fn resume(&mut self) -> Result<Resumed, ReadError> {
+        if !matches!(self.state, State::Ended(End::Damaged(_))) {
+            return Ok(Resumed::Finished { durable: self.durable });
+        }
+        self.pending = [None; 2];
+        let expected = self.mark.seq.next();
+        let first = if let Some((offset, header)) = self.find_batch(expected)? {
+            let before = Seq(header.first.0 - 1);
+            self.mark = Mark { seq: before, end: offset, checksum: header.chain };
+            self.batch_durable = header.durable;
+            self.time = header.time;
+            self.state = State::Read;
+            header.first
+        } else if let Some(next) = self.segments.get(self.index + 1) {
+            let first = next.first.max(expected);
+            self.mark.seq = Seq(first.0 - 1);
+            self.index += 1;
+            self.adopt = true;
+            self.state = State::Enter;
+            first
+        } else {
+            self.state = State::Ended(End::Whole);
+            return Ok(Resumed::Finished { durable: self.durable });
+        };
+        self.mark_before = self.mark;
+        if first == expected {
+            return Ok(Resumed::Intact);
+        }
+        Ok(Resumed::Lost { first: expected, last: Seq(first.0 - 1) })
+    }
+
+    fn segment(&self) -> &Segment {
+        &self.segments[self.index]
+    }
+
+    const fn is_last(&self) -> bool {
+        self.index + 1 == self.segments.len()
+    }
+
+    fn damage(&self, offset: u64, what: What) -> End {
+        let file = self.storage.path(&self.segment().name);
+        End::Damaged(Damage { file, offset, seq: self.mark.seq.next(), what })
+    }
+
+    fn batch_at(&self, offset: u64, header: BatchHeader) -> Batch<'_> {
+        let payload =
+            self.window.peek(offset + BATCH_HEADER_LEN as u64, header.payload_len as usize);
+        let payload = payload.expect("a batch that was examined is in the window");
+        Batch { header, segment: self.index, offset, payload }
+    }
+
+    /// Opens the segment and checks its header and slots.
+    fn enter(&mut self) -> Result<(), ReadError> {
+        let (storage, segment) = (self.storage, &mut self.segments[self.index]);
+        let failed = |doing| Failed::at(storage, &segment.name, doing);
+        let file = storage.open(&segment.name, Access::Read).map_err(failed(Doing::Open))?;
+        segment.len = file.size().map_err(failed(Doing::Read))?;
+        self.window.begin(self.segments[self.index].len);
+        self.read_again_at = None;
+        self.mark.end = HEADER_LEN;
+        let adopt = std::mem::take(&mut self.adopt);
+        let block_len = usize::try_from(HEADER_LEN).expect("the header is one page");
+        let failed = Failed::at(self.storage, &self.segments[self.index].name, Doing::Read);
+        let block = self.window.get(&file, 0, block_len).map_err(failed)?;
+        let claimed = seed_of(SegmentHeader::claimed_log_id(block));
+        let seed = *self.seed.get_or_insert(claimed);
+        let slots = Slots::decode(block, seed);
+        // A segment gets its name when all of it is on disk: without its header, it was cut.
+        let decoded = match self.segments[self.index].len {
+            len if len < HEADER_LEN => Err(HeaderFault::Invalid),
+            _ => SegmentHeader::decode(block),
+        };
+        self.file = Some(file);
+        let (header, crc) = match decoded {
+            Ok(decoded) => decoded,
+            Err(HeaderFault::Invalid) => {
+                self.state = State::Ended(self.damage(0, What::SegmentHeader));
+                return Ok(());
+            }
+            Err(HeaderFault::Newer(newer)) => return Err(self.newer(newer)),
+        };
+        let fault = self.header_fault(&header, seed, adopt);
+        self.durable = self.durable.max(header.durable);
+        let segment = &mut self.segments[self.index];
+        (segment.header, segment.slots) = (Some(header), slots);
+        if let Some(what) = fault {
+            self.state = State::Ended(self.damage(0, what));
+            return Ok(());
+        }
+        self.mark.checksum = crc;
+        self.mark_before = self.mark;
+        self.batch_durable = self.mark.seq;
+        self.state = State::Read;
+        self.check_slots(slots)
+    }
+
+    fn header_fault(&self, header: &SegmentHeader, seed: u32, adopt: bool) -> Option<What> {
+        let expected = self.mark.seq.next();
+        let chain = if self.index == 0 { 0 } else { self.mark.checksum };
+        let charset =
+            self.segments[0].header.as_ref().map_or(header.charset, |first| first.charset);
+        if seed_of(header.log_id) != seed || header.charset != charset {
+            Some(What::SegmentForeign)
+        } else if header.first != self.segment().first {
+            Some(What::SegmentName)
+        } else if header.first > expected {
+            Some(What::Missing)
+        } else if header.first < expected || (header.chain != chain && !adopt) {
+            Some(What::SegmentChain)
+        } else {
+            None
+        }
+    }
+
+    /// A bad slot is a torn write only where nothing was synced behind that write.
+    fn check_slots(&mut self, slots: Slots) -> Result<(), ReadError> {
+        let excused = slots.bad_count() == 0
+            || (slots.bad_count() == 1 && (self.is_last() || self.next_is_unused()?));
+        self.pending = slots.notes;
+        for note in slots.notes.into_iter().flatten() {
+            self.durable = self.durable.max(note.mark.seq);
+        }
+        if !excused {
+            let slot = if slots.bad[0] { 0 } else { 1 };
+            self.state = State::Ended(self.damage(WITNESS_OFFSETS[slot], What::WitnessSlots));
+        } else if let Some(slot) = self.contradicted(self.mark) {
+            self.state = State::Ended(self.damage(WITNESS_OFFSETS[slot], What::WitnessWrong));
+        }
+        Ok(())
+    }
+
+    /// Whether the segment behind this one is the last, and has no batch yet.
+    fn next_is_unused(&self) -> Result<bool, ReadError> {
+        let Some([next]) = self.segments.get(self.index + 1..) else { return Ok(false) };
+        let failed = |doing| Failed::at(self.storage, &next.name, doing);
+        let file = self.storage.open(&next.name, Access::Read).map_err(failed(Doing::Open))?;
+        let mut start = [0; BATCH_HEADER_LEN];
+        let count = file.read_at(&mut start, HEADER_LEN).map_err(failed(Doing::Read))?;
+        Ok(is_zero(&start[..count]))
+    }
+
+    /// The slot whose note does not fit a log that has a batch end at `mark`.
+    fn contradicted(&mut self, mark: Mark) -> Option<usize> {
+        for slot in 0..2 {
+            let Some(note) = self.pending[slot] else { continue };
+            if note.mark.seq <= mark.seq {
+                self.pending[slot] = None;
+                if note.mark != mark {
+                    return Some(slot);
+                }
+            }
+        }
+        None
+    }
+
+    /// Looks at one place without judging it.
+    fn examine(&mut self, offset: u64) -> Result<Verdict, ReadError> {
+        let limit = self.segment().limit();
+        if offset + BATCH_HEADER_LEN as u64 > limit {
+            return Ok(Verdict::Empty);
+        }
+        let failed = Failed::at(self.storage, &self.segments[self.index].name, Doing::Read);
+        let file = self.file.as_ref().expect("a segment is entered before its batches");
+        let seed = self.seed.expect("entering a segment finds the seed");
+        let start = self.window.get(file, offset, BATCH_HEADER_LEN).map_err(failed)?;
+        let Some((header, crc)) = BatchHeader::decode(start, seed) else {
+            let what = What::BatchHeader;
+            let empty = is_zero(start);
+            return Ok(if empty {
+                Verdict::Empty
+            } else {
+                Verdict::Bad { what, reach: BATCH_MAX }
+            });
+        };
+        let bad = |what| Ok(Verdict::Bad { what, reach: header.total() });
+        if header.flags & !FLAGS_KNOWN != 0 {
+            let version = super::format::VERSION;
+            return Err(self.newer(Newer { version, features: 0, flags: header.flags }));
+        }
+        let in_order = header.first == self.mark.seq.next()
+            && header.chain == self.mark.checksum
+            && header.durable >= self.batch_durable
+            && header.time >= self.time;
+        if !in_order || offset + header.total() > limit {
+            return bad(What::BatchOrder);
+        }
+        match self.check_payload(offset, &header, crc)? {
+            Ok(sum) => Ok(Verdict::Good(header, sum)),
+            Err(what) => bad(what),
+        }
+    }
+
+    /// Checks what follows a batch's header; answers the batch's checksum.
+    fn check_payload(
+        &mut self,
+        offset: u64,
+        header: &BatchHeader,
+        crc: u32,
+    ) -> Result<Result<u32, What>, ReadError> {
+        let total = usize::try_from(header.total()).expect("batches are bounded");
+        let failed = Failed::at(self.storage, &self.segments[self.index].name, Doing::Read);
+        let file = self.file.as_ref().expect("a segment is entered before its batches");
+        let bytes = self.window.get(file, offset, total).map_err(failed)?;
+        let (payload, rest) = bytes[BATCH_HEADER_LEN..].split_at(header.payload_len as usize);
+        let sum = checksum(crc, payload);
+        if rest[..CHECKSUM_LEN] != sum.to_be_bytes() {
+            return Ok(Err(What::BatchPayload));
+        }
+        if !is_zero(&rest[CHECKSUM_LEN..]) {
+            return Ok(Err(What::Padding));
+        }
+        let (mut records, mut count) = (payload, 0);
+        while let Some((_, _, behind)) = split_record(records) {
+            (records, count) = (behind, count + 1);
+        }
+        let add_up = records.is_empty() && count == header.count;
+        Ok(if add_up { Ok(sum) } else { Err(What::Records) })
+    }
+
+    /// Takes a good batch in, unless a witness contradicts it.
+    fn accept(&mut self, header: &BatchHeader, sum: u32) -> bool {
+        let end = self.mark.end + header.total();
+        let mark = Mark { seq: header.last(), end, checksum: sum };
+        if let Some(slot) = self.contradicted(mark) {
+            self.state = State::Ended(self.damage(WITNESS_OFFSETS[slot], What::WitnessWrong));
+            return false;
+        }
+        self.mark_before = std::mem::replace(&mut self.mark, mark);
+        self.durable = self.durable.max(header.durable);
+        self.batch_durable = header.durable;
+        self.time = header.time;
+        true
+    }
+
+    /// Decides what it means that no good batch stands here.
+    fn judge(&mut self, fault: Option<What>, reach: u64) -> Result<(), ReadError> {
+        let closed = self.segment().slots.newest().is_some_and(|note| note.closed);
+        if self.is_last() && closed {
+            self.list_again()?;
+        }
+        let end = if self.is_last() {
+            Some(self.judge_last(fault, reach, closed)?)
+        } else {
+            self.judge_closed(fault)?
+        };
+        let Some(end) = end else {
+            self.closed_mark = self.mark;
+            self.index += 1;
+            self.state = State::Enter;
+            return Ok(());
+        };
+        // A live server may have finished this batch, and shown so, after it went into the window.
+        if matches!(end, End::Damaged(_)) && self.read_again_at != Some(self.mark.end) {
+            self.read_again_at = Some(self.mark.end);
+            self.window.clear();
+            return Ok(());
+        }
+        self.state = State::Ended(end);
+        Ok(())
+    }
+
+    /// A closed segment was synced as a whole: whatever fails in it is damage.
+    fn judge_closed(&mut self, fault: Option<What>) -> Result<Option<End>, ReadError> {
+        let from = self.mark.end;
+        if let Some(what) = fault {
+            return Ok(Some(self.damage(from, what)));
+        }
+        let (last, _) = self.search_tail(from)?;
+        let (segment, next) = (self.segment(), &self.segments[self.index + 1]);
+        let (expected, found) = (segment.limit(), segment.len);
+        let noted = self.pending.iter().flatten().any(|note| note.mark.seq > self.mark.seq);
+        Ok(if last.is_some() {
+            Some(self.damage(from, What::Noise))
+        } else if found != expected {
+            Some(self.damage(found.min(expected), What::Length { expected, found }))
+        } else if noted {
+            Some(self.damage(from, What::Vanished))
+        } else if next.first > self.mark.seq.next() {
+            Some(self.damage(from, What::Missing))
+        } else {
+            None
+        })
+    }
+
+    /// A live server may have begun a segment since the folder was listed.
+    fn list_again(&mut self) -> Result<(), ReadError> {
+        let last = self.segment().first;
+        let segments = list_segments(self.storage)?;
+        self.segments.extend(segments.into_iter().filter(|segment| segment.first > last));
+        Ok(())
+    }
+
+    /// In the last segment, what nothing shows to have been on disk is a torn end.
+    fn judge_last(
+        &mut self,
+        fault: Option<What>,
+        reach: u64,
+        closed: bool,
+    ) -> Result<End, ReadError> {
+        let from = self.mark.end;
+        let (last, later) = self.search_tail(from)?;
+        let segment = self.segment();
+        let was_durable = later || self.durable > self.mark.seq;
+        // A torn write leaves zeros or what was to be written: never a batch of another place.
+        let impossible = matches!(fault, Some(What::BatchOrder | What::Records));
+        let too_far = |last: u64| !segment.is_weak() && last > from + reach;
+        Ok(match last {
+            _ if was_durable || impossible => self.damage(from, fault.unwrap_or(What::Vanished)),
+            _ if closed => self.damage(from, What::Missing),
+            None => End::Whole,
+            Some(last) if too_far(last) => self.damage(from, What::Noise),
+            Some(last) => {
+                let file = self.storage.path(&segment.name);
+                End::Torn(Torn { file, offset: from, bytes: last - from, after: self.mark.seq })
+            }
+        })
+    }
+
+    /// Where the last byte ends that is not 0, and whether a later batch says that what belongs
+    /// here had been on disk.
+    fn search_tail(&mut self, from: u64) -> Result<(Option<u64>, bool), ReadError> {
+        let (expected, mut later) = (self.mark.seq.next(), false);
+        let until = self.segment().limit().max(self.segment().len);
+        let failed = Failed::at(self.storage, &self.segments[self.index].name, Doing::Read);
+        let file = self.file.as_ref().expect("a segment is entered before its batches");
+        let seed = self.seed.expect("entering a segment finds the seed");
+        let last = self.window.search(file, from, until, seed, |_, header| {
+            later |= header.durable >= expected;
+            false
+        });
+        Ok((last.map_err(failed)?, later))
+    }
+
+    /// The next batch of the current segment that is whole in itself and not before `expected`.
+    fn find_batch(&mut self, expected: Seq) -> Result<Option<(u64, BatchHeader)>, ReadError> {
+        let mut from = self.mark.end;
+        loop {
+            let until = self.segment().limit().max(self.segment().len);
+            let failed = Failed::at(self.storage, &self.segments[self.index].name, Doing::Read);
+            let file = self.file.as_ref().expect("only an entered segment can be damaged");
+            let seed = self.seed.expect("entering a segment finds the seed");
+            let mut found = None;
+            let search = self.window.search(file, from, until, seed, |offset, header| {
+                found = (header.first >= expected).then_some((offset, *header));
+                found.is_some()
+            });
+            search.map_err(failed)?;
+            let Some((offset, header)) = found else { return Ok(None) };
+            let mut start = [0; BATCH_HEADER_LEN];
+            let crc = header.encode(seed, &mut start);
+            let inside = offset + header.total() <= until;
+            if inside && self.check_payload(offset, &header, crc)?.is_ok() {
+                return Ok(Some((offset, header)));
+            }
+            from = offset + super::format::ALIGNMENT as u64;
+        }
+    }
+
+    fn newer(&self, newer: Newer) -> ReadError {
+        ReadError::Newer { file: self.storage.path(&self.segment().name), newer }
+    }
+}

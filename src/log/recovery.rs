@@ -1,0 +1,444 @@
+//! Opening a log for a server: read all of it, mend what a crash may leave behind, refuse the rest.
+//!
+//! Owns the table of recovery and the repairs in it. It never judges bytes (the reader does), and
+//! never changes anything before the whole log has been read and found good.
+
+use std::path::PathBuf;
+
+use super::error::{Doing, Failed, OpenError};
+use super::format::{HEADER_LEN, Mark, SegmentHeader, Slots, seed_of};
+use super::prepare::{NEXT_NAME, Prepared, reserve, write_zeros};
+use super::reader::{Reader, Segment};
+use super::step::{End, Record, Step, Torn};
+use super::storage::{Access, Storage, StoredFile};
+use super::writer::{Active, Log, OpenBatch, Options, Timers};
+use crate::id::{Seq, UnixMillis};
+
+/// The name of a torn end's copy while it is being made.
+const TORN_NAME: &str = "torn.tmp";
+/// Bytes copied at once.
+const COPY_CHUNK: usize = 1 << 20;
+
+/// Every state that a log can be found in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// No segment.
+    Nothing,
+    /// All segments end behind their last batch.
+    Whole,
+    /// A file that was being made.
+    Leftover,
+    /// Something behind the last batch that nothing shows to have been on disk.
+    TornEnd,
+    /// The last file lacks zeros at its end.
+    ShortFile,
+    /// The last file has too many bytes.
+    LongFile,
+    /// One bad witness slot beside a good one, where a write may have been torn.
+    TornSlot,
+    /// The second to last segment does not say yet that another one follows.
+    Unclosed,
+    /// What had been on disk is not as it was written.
+    Damage,
+    /// A newer version, or features that this code does not know.
+    Newer,
+    /// Another charset than the server's.
+    OtherCharset,
+    /// A server holds the folder.
+    InUse,
+    /// The system does not let a file be read or written.
+    Unreadable,
+}
+
+/// What becomes of a log that is found so.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The state.
+    pub found: Found,
+    /// What the server does.
+    pub server: &'static str,
+    /// What a tool that only reads does.
+    pub tool: &'static str,
+}
+
+const fn row(found: Found, server: &'static str, tool: &'static str) -> Row {
+    Row { found, server, tool }
+}
+
+/// The table of recovery; `FORMAT.md` has the same.
+pub const TABLE: &[Row] = &[
+    row(Found::Nothing, "makes the first segment", "an empty log"),
+    row(Found::Whole, "writes and syncs the last batch again, goes on", "whole"),
+    row(Found::Leftover, "removes it", "passes it over"),
+    row(
+        Found::TornEnd,
+        "saves it as `.torn`, puts zeros in its place, reports it",
+        "reports it; whole",
+    ),
+    row(Found::ShortFile, "reads zeros there, fills them in", "reads zeros there"),
+    row(
+        Found::LongFile,
+        "cuts it to its length; bytes that are not 0: a torn end, or damage",
+        "the same, without the cut",
+    ),
+    row(Found::TornSlot, "writes a new note over it", "passes it over"),
+    row(Found::Unclosed, "notes it", "passes it over"),
+    row(
+        Found::Damage,
+        "does not start: file, offset, sequence number",
+        "reports it, goes on behind it; damaged",
+    ),
+    row(Found::Newer, "does not start", "does not read it"),
+    row(Found::OtherCharset, "does not start", "reads it"),
+    row(Found::InUse, "does not start", "reads what is there"),
+    row(Found::Unreadable, "does not start: file and the system's words", "the same"),
+];
+
+/// What opening a log found and did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recovery {
+    /// The last sequence number.
+    pub last_seq: Seq,
+    /// The time of the last record, 0 in an empty log.
+    pub last_time: UnixMillis,
+    /// How many records were read.
+    pub events: u64,
+    /// Bytes of all batches.
+    pub bytes: u64,
+    /// How many segment files there are.
+    pub segments: usize,
+    /// The torn end that was cut off, and the file that it was saved to.
+    pub torn: Option<(Torn, PathBuf)>,
+    /// The rows of the table that applied.
+    pub found: Vec<Found>,
+}
+
+/// What reading the log found out.
+struct Replay {
+    segments: Vec<Segment>,
+    mark: Mark,
+    mark_before: Mark,
+    closed_mark: Mark,
+    durable: Seq,
+    torn: Option<Torn>,
+}
+
+impl<S: Storage> Log<S> {
+    /// Opens the log for appending, or begins one, with `fresh_log_id`, where there is none. Hands
+    /// every record to `each`, in order.
+    ///
+    /// # Errors
+    /// As in [`TABLE`]. Nothing has been changed then, unless the storage failed during a repair,
+    /// which the next call does again.
+    pub fn open<E>(
+        mut storage: S,
+        options: Options,
+        fresh_log_id: u64,
+        now: UnixMillis,
+        mut each: impl FnMut(&Record<'_>) -> Result<(), E>,
+    ) -> Result<(Self, Recovery), OpenError<E>> {
+        let options = options.bounded();
+        match storage.lock() {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                return Err(OpenError::InUse { folder: storage.path("") });
+            }
+            locked => locked.map_err(Failed::at(&storage, "", Doing::Lock))?,
+        }
+        let mut recovery = Recovery::default();
+        let replay = replay(&storage, options.charset, &mut recovery, &mut each)?;
+        remove_leftovers(&storage, &mut recovery)?;
+        let log = if replay.segments.is_empty() {
+            recovery.found.push(Found::Nothing);
+            create(storage, options, fresh_log_id, now)?
+        } else {
+            reopen(storage, options, &replay, &mut recovery)?
+        };
+        recovery.segments = log.closed.len() + 1;
+        if recovery.found.is_empty() {
+            recovery.found.push(Found::Whole);
+        }
+        Ok((log, recovery))
+    }
+}
+
+fn replay<S: Storage, E>(
+    storage: &S,
+    charset: u8,
+    recovery: &mut Recovery,
+    each: &mut impl FnMut(&Record<'_>) -> Result<(), E>,
+) -> Result<Replay, OpenError<E>> {
+    let mut reader = Reader::open(storage)?;
+    if let Some(found) = reader.charset()?.filter(|found| *found != charset) {
+        let file = storage.path(&reader.segments()[0].name);
+        return Err(OpenError::Charset { file, found, wanted: charset });
+    }
+    let end = loop {
+        let batch = match reader.next_batch()? {
+            Step::Batch(batch) => batch,
+            Step::End(end) => break end,
+        };
+        let segment = batch.segment;
+        recovery.events += u64::from(batch.header.count);
+        recovery.bytes += batch.header.total();
+        let refused = batch.records().find_map(|record| {
+            let error = each(&record).err()?;
+            Some((record.seq, record.place.0 & u64::from(u32::MAX), error))
+        });
+        if let Some((seq, offset, error)) = refused {
+            let file = storage.path(&reader.segments()[segment].name);
+            return Err(OpenError::Meaning { file, offset, seq, error });
+        }
+    };
+    let torn = match end {
+        End::Whole => None,
+        End::Torn(torn) => Some(torn),
+        End::Damaged(damage) => return Err(OpenError::Damaged(damage)),
+    };
+    (recovery.last_seq, recovery.last_time) = (reader.mark.seq, reader.time);
+    let Reader { segments, mark, mark_before, closed_mark, durable, .. } = reader;
+    Ok(Replay { segments, mark, mark_before, closed_mark, durable, torn })
+}
+
+fn remove_leftovers<S: Storage>(storage: &S, recovery: &mut Recovery) -> Result<(), Failed> {
+    let names = storage.list().map_err(Failed::at(storage, "", Doing::List))?;
+    for name in names.iter().filter(|name| [NEXT_NAME, TORN_NAME].contains(&name.as_str())) {
+        storage.remove(name).map_err(Failed::at(storage, name, Doing::Remove))?;
+        recovery.found.push(Found::Leftover);
+    }
+    Ok(())
+}
+
+/// Makes the first segment of a log.
+fn create<S: Storage>(
+    storage: S,
+    options: Options,
+    log_id: u64,
+    now: UnixMillis,
+) -> Result<Log<S>, Failed> {
+    let header = SegmentHeader {
+        charset: options.charset,
+        weak: options.is_weak(),
+        log_id,
+        generation: 0,
+        first: Seq(1),
+        durable: Seq::ZERO,
+        size: options.segment_size,
+        created: now,
+        chain: 0,
+    };
+    let mut made = Prepared::begin(&storage, header.size)?.finish(&storage)?;
+    let crc = made.put_header(&storage, &header)?;
+    let zeroed = made.zeroed;
+    let file = made.publish(&storage, &header)?;
+    let active = Active::new(file, header, crc, zeroed);
+    Ok(assemble(storage, options, Vec::new(), active, UnixMillis(0)))
+}
+
+fn assemble<S: Storage>(
+    storage: S,
+    options: Options,
+    closed: Vec<S::File>,
+    active: Active<S::File>,
+    time: UnixMillis,
+) -> Log<S> {
+    let log_id = active.header.log_id;
+    let start = Some(crate::id::MonoMillis(0));
+    let unnoted = start.filter(|_| active.noted < active.proven.seq);
+    Log {
+        storage,
+        options,
+        log_id,
+        seed: seed_of(log_id),
+        closed,
+        last: active.synced,
+        active,
+        batch: OpenBatch::new(),
+        time,
+        next: None,
+        timers: Timers { unnoted, unprepared: start, ..Timers::default() },
+        failed: None,
+    }
+}
+
+/// Mends the last segment, makes sure that all of it is on disk, and goes on in it.
+fn reopen<S: Storage>(
+    storage: S,
+    options: Options,
+    replay: &Replay,
+    recovery: &mut Recovery,
+) -> Result<Log<S>, Failed> {
+    let (last, earlier) = replay.segments.split_last().expect("the log has a segment");
+    let header = last.header.clone().expect("the reader has read every header");
+    let mut closed = Vec::with_capacity(earlier.len());
+    for segment in earlier {
+        let file = storage.open(&segment.name, Access::Read);
+        let mut file = file.map_err(Failed::at(&storage, &segment.name, Doing::Open))?;
+        file.let_go();
+        closed.push(file);
+    }
+    if let Some(segment) = earlier.last() {
+        note_closed(&storage, segment, replay.closed_mark, recovery)?;
+    }
+    let failed = |doing| Failed::at(&storage, &last.name, doing);
+    let mut file = storage.open(&last.name, Access::Write).map_err(failed(Doing::Open))?;
+    if let Some(torn) = &replay.torn {
+        let saved = save_torn(&storage, &file, &last.name, torn)?;
+        recovery.torn = Some((torn.clone(), saved));
+        recovery.found.push(Found::TornEnd);
+    }
+    fit_length(&mut file, last.len, header.size, recovery).map_err(failed(Doing::Reserve))?;
+    if let Some(torn) = &replay.torn {
+        let end = (torn.offset + torn.bytes).min(header.size);
+        let len = end.saturating_sub(torn.offset);
+        write_zeros(&mut file, torn.offset, len).map_err(failed(Doing::Write))?;
+    }
+    write_again(&mut file, replay).map_err(failed(Doing::Write))?;
+    file.sync_data().map_err(failed(Doing::Sync))?;
+
+    let crc = header.encode().1;
+    let mut active = Active::new(file, header, crc, replay.mark.end);
+    mend_slots(&mut active, last, &options, recovery).map_err(failed(Doing::Write))?;
+    storage.sync_folder().map_err(Failed::at(&storage, "", Doing::Sync))?;
+    active.synced = replay.mark;
+    if replay.durable >= replay.mark_before.seq {
+        active.proven = replay.mark_before;
+    }
+    Ok(assemble(storage, options, closed, active, recovery.last_time))
+}
+
+/// A crash may have come between the new segment's name and the old one's note of it.
+fn note_closed<S: Storage>(
+    storage: &S,
+    segment: &Segment,
+    mark: Mark,
+    recovery: &mut Recovery,
+) -> Result<(), Failed> {
+    let newest = segment.slots.newest();
+    if newest.is_some_and(|note| note.closed) && segment.slots.bad_count() == 0 {
+        return Ok(());
+    }
+    let failed = |doing| Failed::at(storage, &segment.name, doing);
+    let header = segment.header.clone().expect("the reader has read every header");
+    let (seed, crc) = (seed_of(header.log_id), header.encode().1);
+    let file = storage.open(&segment.name, Access::Write).map_err(failed(Doing::Open))?;
+    let mut active = Active::new(file, header, crc, 0);
+    active.counter = newest.map_or(0, |note| note.counter);
+    let mut slots = segment.slots;
+    loop {
+        active.note(mark, segment.is_weak(), true, seed).map_err(failed(Doing::Write))?;
+        cover(&mut slots, active.counter);
+        if slots.bad_count() == 0 {
+            break;
+        }
+    }
+    active.file.sync_data().map_err(failed(Doing::Sync))?;
+    recovery.found.push(Found::Unclosed);
+    Ok(())
+}
+
+/// The note with this counter has gone over what its slot held.
+const fn cover(slots: &mut Slots, counter: u64) {
+    slots.bad[if counter % 2 == 1 { 0 } else { 1 }] = false;
+}
+
+/// Copies a torn end into a file of its own, which is on disk when this answers.
+fn save_torn<S: Storage>(
+    storage: &S,
+    file: &S::File,
+    name: &str,
+    torn: &Torn,
+) -> Result<PathBuf, Failed> {
+    let names = storage.list().map_err(Failed::at(storage, "", Doing::List))?;
+    let mut target = format!("{:020}.torn", torn.after.0);
+    let mut copy = 2;
+    while names.contains(&target) {
+        target = format!("{:020}-{copy}.torn", torn.after.0);
+        copy += 1;
+    }
+    let failed = |doing| Failed::at(storage, TORN_NAME, doing);
+    let mut out = storage.create(TORN_NAME).map_err(failed(Doing::Create))?;
+    let mut buffer = vec![0; COPY_CHUNK];
+    let mut done = 0;
+    while done < torn.bytes {
+        let want = COPY_CHUNK.min(usize::try_from(torn.bytes - done).unwrap_or(COPY_CHUNK));
+        let count = file.read_at(&mut buffer[..want], torn.offset + done);
+        let count = count.map_err(Failed::at(storage, name, Doing::Read))?;
+        if count == 0 {
+            break;
+        }
+        out.write_at(&buffer[..count], done).map_err(failed(Doing::Write))?;
+        done += count as u64;
+    }
+    out.sync_data().map_err(failed(Doing::Sync))?;
+    storage.rename(TORN_NAME, &target).map_err(Failed::at(storage, &target, Doing::Rename))?;
+    storage.sync_folder().map_err(Failed::at(storage, "", Doing::Sync))?;
+    Ok(storage.path(&target))
+}
+
+/// Gives the last segment's file the length that its header says.
+fn fit_length<F: StoredFile>(
+    file: &mut F,
+    len: u64,
+    size: u64,
+    recovery: &mut Recovery,
+) -> std::io::Result<()> {
+    if len < size {
+        recovery.found.push(Found::ShortFile);
+        if reserve(file, size)? {
+            write_zeros(file, len, size - len)?;
+        }
+    } else if len > size {
+        recovery.found.push(Found::LongFile);
+        file.set_len(size)?;
+    }
+    Ok(())
+}
+
+/// Writes what may not be on disk once more: after a failed sync the system can take pages for
+/// written that are not, and a sync alone would pass them over.
+fn write_again<F: StoredFile>(file: &mut F, replay: &Replay) -> std::io::Result<()> {
+    let mut from = match replay.durable {
+        durable if durable >= replay.mark.seq => replay.mark.end,
+        durable if durable >= replay.mark_before.seq => replay.mark_before.end,
+        _ => HEADER_LEN,
+    };
+    let mut buffer = vec![0; COPY_CHUNK];
+    while from < replay.mark.end {
+        let rest = usize::try_from(replay.mark.end - from).unwrap_or(COPY_CHUNK);
+        let chunk = &mut buffer[..COPY_CHUNK.min(rest)];
+        let count = file.read_at(chunk, from)?;
+        if count == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(&chunk[..count], from)?;
+        from += count as u64;
+    }
+    Ok(())
+}
+
+/// Writes over a bad slot, and notes a change of durability before a batch can depend on it.
+fn mend_slots<F: StoredFile>(
+    active: &mut Active<F>,
+    segment: &Segment,
+    options: &Options,
+    recovery: &mut Recovery,
+) -> std::io::Result<()> {
+    let newest = segment.slots.newest();
+    let mark = newest.map_or(active.synced, |note| note.mark);
+    let weak = options.is_weak();
+    let seed = seed_of(active.header.log_id);
+    active.counter = newest.map_or(0, |note| note.counter);
+    active.noted = mark.seq;
+    let mut slots = segment.slots;
+    if slots.bad_count() > 0 {
+        recovery.found.push(Found::TornSlot);
+    }
+    let mut wanted = segment.is_weak() != weak;
+    while wanted || slots.bad_count() > 0 {
+        active.note(mark, weak, false, seed)?;
+        active.file.sync_data()?;
+        cover(&mut slots, active.counter);
+        wanted = false;
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! A stretch of a file in memory, moved forwards in large steps; and the search for batches in it.
+//!
+//! Owns the reader's one buffer: a chunk, or the largest batch met so far. Behind the end of the
+//! file it shows zeros, as a preallocated segment has them. It never judges what it shows.
+
+use std::io;
+
+use byteorder::ByteOrder;
+
+use super::format::{ALIGNMENT, BATCH_HEADER_LEN, BATCH_MAGIC, BatchHeader, SECTOR_LEN, is_zero};
+use super::storage::StoredFile;
+use crate::codec::Order;
+
+/// Bytes read at once: large enough that the calls cost nothing beside the checksums.
+const CHUNK: usize = 1 << 20;
+
+#[derive(Default)]
+pub(super) struct Window {
+    bytes: Vec<u8>,
+    start: u64,
+    filled: usize,
+    /// Bytes read at once: [`CHUNK`], less for a small file.
+    chunk: usize,
+}
+
+impl Window {
+    /// Makes ready for a file of `len` bytes.
+    pub(super) fn begin(&mut self, len: u64) {
+        self.filled = 0;
+        self.chunk = usize::try_from(len).unwrap_or(CHUNK).clamp(SECTOR_LEN, CHUNK);
+    }
+
+    /// Forgets what was read, so that the file is asked again.
+    pub(super) const fn clear(&mut self) {
+        self.filled = 0;
+    }
+
+    /// The bytes in the window from `offset` on, if all `len` of them are in it.
+    pub(super) fn peek(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let skip = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        self.bytes[..self.filled].get(skip..skip.checked_add(len)?)
+    }
+
+    /// `len` bytes of `file` from `offset` on, zeros behind its end.
+    pub(super) fn get<F: StoredFile>(
+        &mut self,
+        file: &F,
+        offset: u64,
+        len: usize,
+    ) -> io::Result<&[u8]> {
+        if self.peek(offset, len).is_none() {
+            self.move_to(file, offset, len.max(self.chunk))?;
+        }
+        Ok(self.peek(offset, len).expect("the window was just filled from there on"))
+    }
+
+    fn move_to<F: StoredFile>(&mut self, file: &F, offset: u64, len: usize) -> io::Result<()> {
+        let skip = offset.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok());
+        let kept = match skip.filter(|skip| *skip < self.filled) {
+            Some(skip) => {
+                self.bytes.copy_within(skip..self.filled, 0);
+                self.filled - skip
+            }
+            None => 0,
+        };
+        self.filled = 0;
+        if self.bytes.len() < len {
+            self.bytes.resize(len, 0);
+        }
+        let count = file.read_at(&mut self.bytes[kept..len], offset + kept as u64)?;
+        self.bytes[kept + count..len].fill(0);
+        self.start = offset;
+        self.filled = len;
+        Ok(())
+    }
+
+    /// Looks at every place from `from` to `until` where a batch may begin, and hands the headers
+    /// of this log to `found` until it answers `true`. Answers where the last byte ends that is not
+    /// 0, as far as it looked, rounded up to the alignment.
+    pub(super) fn search<F: StoredFile>(
+        &mut self,
+        file: &F,
+        from: u64,
+        until: u64,
+        seed: u32,
+        mut found: impl FnMut(u64, &BatchHeader) -> bool,
+    ) -> io::Result<Option<u64>> {
+        let mut last = None;
+        let mut at = from.next_multiple_of(ALIGNMENT as u64);
+        while at < until {
+            let step = self.chunk.min(usize::try_from(until - at).unwrap_or(CHUNK));
+            let chunk = self.get(file, at, step + BATCH_HEADER_LEN)?;
+            let mut skip = 0;
+            while skip < step {
+                let rest = &chunk[skip..];
+                if rest.len() >= 4096 && is_zero(&rest[..4096]) {
+                    skip += 4096;
+                    continue;
+                }
+                let offset = at + skip as u64;
+                if Order::read_u64(rest) != 0 {
+                    last = Some(offset + ALIGNMENT as u64);
+                }
+                if Order::read_u32(rest) == BATCH_MAGIC
+                    && let Some((header, _)) = BatchHeader::decode(rest, seed)
+                    && found(offset, &header)
+                {
+                    return Ok(last);
+                }
+                skip += ALIGNMENT;
+            }
+            at += step as u64;
+        }
+        Ok(last)
+    }
+}

@@ -1,0 +1,571 @@
+//! The server's log: appends records, seals batches, syncs, begins segments.
+//!
+//! Owns the open batch, the active segment and the order of writes and syncs. It never reads
+//! batches back to decide anything, and never goes on after a failed write or sync.
+
+use std::borrow::Cow;
+use std::io;
+
+use super::error::{AppendError, Doing, Failed};
+use super::format::{
+    ALIGNMENT, BATCH_HEADER_LEN, BATCH_PAYLOAD_MAX, BatchHeader, HEADER_LEN, Mark,
+    RECORD_HEADER_LEN, RECORD_PAYLOAD_MAX, SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN, SegmentHeader,
+    WITNESS_OFFSETS, Witness, batch_len, checksum, encode_record_header, segment_name,
+};
+use super::prepare::{Prepared, ZERO_AHEAD, ZERO_STEP, discard, write_zeros};
+use super::step::place_at;
+use super::storage::{Storage, StoredFile};
+use crate::id::{MonoMillis, Place, Seq, UnixMillis};
+
+/// A witness is written with every so many batches: each costs a sync 15 % more time.
+const BATCHES_PER_WITNESS: u32 = 64;
+/// A witness that lags behind is written after so many milliseconds without one; zeros are filled in and
+/// the next segment is made so long after they are wanted, which under light load is an idle turn.
+const IDLE_MILLIS: u64 = 10;
+/// After so many milliseconds it is tried again whether there is room for a segment.
+const RETRY_MILLIS: u64 = 1000;
+/// Room for the open batch at the start, in bytes: few turns have more to say.
+const BATCH_CAPACITY: usize = 64 << 10;
+
+/// When a batch must be on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// When [`Log::commit`] answers.
+    Always,
+    /// So many milliseconds after it at most.
+    Interval(u64),
+    /// When the system likes; a closed segment, when the next one begins.
+    Never,
+}
+
+/// How a server wants its log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Bytes of a segment file; brought between `SEGMENT_SIZE_MIN` and `SEGMENT_SIZE_MAX`, and up
+    /// to whole pages.
+    pub segment_size: u64,
+    /// When a batch must be on disk.
+    pub durability: Durability,
+    /// Which charset the text is in; a log keeps the one that it began with.
+    pub charset: u8,
+}
+
+impl Options {
+    pub(super) fn bounded(mut self) -> Self {
+        let size = self.segment_size.clamp(SEGMENT_SIZE_MIN, SEGMENT_SIZE_MAX);
+        self.segment_size = size.next_multiple_of(HEADER_LEN);
+        self
+    }
+
+    pub(super) fn is_weak(&self) -> bool {
+        self.durability != Durability::Always
+    }
+}
+
+/// A log that is open for appending.
+///
+/// In a turn: [`append`](Self::append) as often as needed ([`make_room`](Self::make_room) first,
+/// where several records must share a batch), then [`commit`](Self::commit) before anything is
+/// acknowledged. Between turns: [`housekeep`](Self::housekeep) when [`deadline`](Self::deadline)
+/// has come. In the end: [`close`](Self::close). After [`Failed`] every call fails: end the
+/// process.
+pub struct Log<S: Storage> {
+    pub(super) storage: S,
+    pub(super) options: Options,
+    pub(super) log_id: u64,
+    pub(super) seed: u32,
+    pub(super) closed: Vec<S::File>,
+    pub(super) active: Active<S::File>,
+    pub(super) batch: OpenBatch,
+    pub(super) last: Mark,
+    pub(super) time: UnixMillis,
+    pub(super) next: Option<Prepared<S::File>>,
+    pub(super) timers: Timers,
+    pub(super) failed: Option<Failed>,
+}
+
+/// The segment that is appended to.
+pub(super) struct Active<F> {
+    pub(super) file: F,
+    pub(super) header: SegmentHeader,
+    /// Zeros have been written up to here.
+    pub(super) zeroed: u64,
+    /// Everything up to here is on disk.
+    pub(super) synced: Mark,
+    /// What was on disk when the last batch was written: what a witness tells.
+    pub(super) proven: Mark,
+    /// What the latest witness tells, and its counter.
+    pub(super) noted: Seq,
+    pub(super) counter: u64,
+    pub(super) batches_unnoted: u32,
+}
+
+/// The records that were appended since the last commit, behind room for the batch's header.
+pub(super) struct OpenBatch {
+    bytes: Vec<u8>,
+    count: u32,
+    time: UnixMillis,
+}
+
+impl OpenBatch {
+    pub(super) fn new() -> Self {
+        let mut bytes = Vec::with_capacity(BATCH_CAPACITY);
+        bytes.resize(BATCH_HEADER_LEN, 0);
+        Self { bytes, count: 0, time: UnixMillis(0) }
+    }
+
+    const fn payload_len(&self) -> usize {
+        self.bytes.len() - BATCH_HEADER_LEN
+    }
+
+    fn clear(&mut self) {
+        self.bytes.truncate(BATCH_HEADER_LEN);
+        self.count = 0;
+    }
+}
+
+/// Since when something has been waiting to be done.
+#[derive(Default)]
+pub(super) struct Timers {
+    pub(super) clock: MonoMillis,
+    pub(super) unsynced: Option<MonoMillis>,
+    pub(super) unnoted: Option<MonoMillis>,
+    pub(super) unprepared: Option<MonoMillis>,
+    /// There was no room for a segment; the time of the next try.
+    pub(super) full_until: Option<MonoMillis>,
+}
+
+impl<S: Storage> Log<S> {
+    /// The sequence number that the next record gets.
+    #[must_use]
+    pub const fn next_seq(&self) -> Seq {
+        Seq(self.last.seq.0 + self.batch.count as u64 + 1)
+    }
+
+    /// The time of the last record, 0 in an empty log; no later record has an earlier one.
+    #[must_use]
+    pub const fn last_time(&self) -> UnixMillis {
+        self.time
+    }
+
+    /// The random number that all segments of this log carry.
+    #[must_use]
+    pub const fn log_id(&self) -> u64 {
+        self.log_id
+    }
+
+    /// Appends a record to the open batch; answers its number and where its payload can be read.
+    ///
+    /// A time before [`last_time`](Self::last_time) becomes that one. A batch has one time: another
+    /// one writes the open batch first, and so does a record that does not fit with it.
+    ///
+    /// # Errors
+    /// [`AppendError::Full`] and [`AppendError::TooLong`] change nothing.
+    pub fn append(
+        &mut self,
+        time: UnixMillis,
+        kind: u8,
+        payload: &[u8],
+    ) -> Result<(Seq, Place), AppendError> {
+        if payload.len() > RECORD_PAYLOAD_MAX {
+            return Err(AppendError::TooLong { len: payload.len() });
+        }
+        self.check()?;
+        let time = time.max(self.time);
+        if self.batch.count > 0 && time != self.batch.time {
+            self.write_batch()?;
+        }
+        self.make_room(1, payload.len())?;
+        let seq = self.next_seq();
+        self.batch.bytes.extend_from_slice(&encode_record_header(kind, payload.len()));
+        let offset = self.last.end + self.batch.bytes.len() as u64;
+        self.batch.bytes.extend_from_slice(payload);
+        self.batch.count += 1;
+        self.batch.time = time;
+        self.time = time;
+        Ok((seq, place_at(self.closed.len(), offset)))
+    }
+
+    /// Sees to it that so many records with so many bytes of payload in all go into one batch, if
+    /// they are appended next and with one time.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn make_room(&mut self, records: usize, payload_len: usize) -> Result<(), AppendError> {
+        self.check()?;
+        let more = payload_len.saturating_add(records.saturating_mul(RECORD_HEADER_LEN));
+        if more > BATCH_PAYLOAD_MAX {
+            return Err(AppendError::TooLong { len: more });
+        }
+        let size = self.active.header.size;
+        let fits = |end: u64, len: usize| end + batch_len(len) <= size;
+        let together = self.batch.payload_len() + more;
+        if together <= BATCH_PAYLOAD_MAX && fits(self.last.end, together) {
+            return Ok(());
+        }
+        let end = if self.batch.count > 0 {
+            self.last.end + batch_len(self.batch.payload_len())
+        } else {
+            self.last.end
+        };
+        if fits(end, more) { Ok(self.write_batch()?) } else { self.begin_segment(more) }
+    }
+
+    /// Writes the open batch and, with [`Durability::Always`], syncs it. Answers whether there was
+    /// one.
+    ///
+    /// # Errors
+    /// If the storage fails: then nothing of the batch may be acknowledged.
+    pub fn commit(&mut self, now: MonoMillis) -> Result<bool, Failed> {
+        self.check()?;
+        self.timers.clock = now;
+        let written = self.batch.count > 0;
+        self.write_batch()?;
+        self.sync_when_due()?;
+        Ok(written)
+    }
+
+    /// When [`housekeep`](Self::housekeep) is wanted.
+    #[must_use]
+    pub fn deadline(&self) -> Option<MonoMillis> {
+        let timers = &self.timers;
+        let prepare = timers.full_until.or(timers.unprepared.map(|at| at.plus(IDLE_MILLIS)));
+        let note = timers.unnoted.map(|at| at.plus(IDLE_MILLIS));
+        [self.sync_deadline(), note, prepare].into_iter().flatten().min()
+    }
+
+    /// Does what is due, in pieces of a MiB at most: syncs, writes a witness, fills in zeros, makes
+    /// the next segment. Never call it between [`append`](Self::append) and
+    /// [`commit`](Self::commit) of a turn.
+    ///
+    /// # Errors
+    /// If the storage fails. Having no room for the next segment is no failure.
+    pub fn housekeep(&mut self, now: MonoMillis) -> Result<(), Failed> {
+        self.check()?;
+        self.timers.clock = now;
+        self.sync_when_due()?;
+        let due = |at: Option<MonoMillis>| at.is_some_and(|at| now >= at.plus(IDLE_MILLIS));
+        if due(self.timers.unnoted) {
+            let done = self.note();
+            self.latch(done)?;
+        }
+        match self.timers.full_until {
+            Some(at) if now < at => Ok(()),
+            Some(_) => self.prepare_next(),
+            None if due(self.timers.unprepared) => self.prepare(),
+            None => Ok(()),
+        }
+    }
+
+    /// Bytes of a record's payload, which the record's [`Place`] tells, moved forward or not.
+    ///
+    /// # Errors
+    /// If the place is not in this log, or the storage fails.
+    pub fn text(&self, place: Place, len: u32) -> io::Result<Cow<'_, [u8]>> {
+        let missing = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let segment = usize::try_from(place.0 >> 32).map_err(|_| missing())?;
+        let (offset, len) = (place.0 & u64::from(u32::MAX), len as usize);
+        if let Some(file) = self.closed.get(segment) {
+            return file.bytes(offset, len);
+        }
+        if segment != self.closed.len() {
+            return Err(missing());
+        }
+        let Some(skip) = offset.checked_sub(self.last.end) else {
+            return self.active.file.bytes(offset, len);
+        };
+        let skip = usize::try_from(skip).map_err(|_| missing())?;
+        let bytes = self.batch.bytes.get(skip..skip.saturating_add(len));
+        bytes.map(Cow::Borrowed).ok_or_else(missing)
+    }
+
+    /// Writes and syncs everything, and takes the prepared segment away.
+    ///
+    /// # Errors
+    /// If the storage fails; what was not committed before may be lost then.
+    pub fn close(mut self) -> Result<(), Failed> {
+        self.check()?;
+        self.write_batch()?;
+        self.sync()?;
+        if self.active.noted < self.active.proven.seq {
+            let noted = self.note();
+            self.latch(noted)?;
+            self.sync()?;
+        }
+        self.next = None;
+        discard(&self.storage);
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Failed> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn latch<T>(&mut self, done: Result<T, Failed>) -> Result<T, Failed> {
+        if let Err(failed) = &done {
+            self.failed = Some(failed.clone());
+        }
+        done
+    }
+
+    fn failed_at(&self, doing: Doing) -> impl FnOnce(io::Error) -> Failed + use<S> {
+        let path = self.storage.path(&segment_name(self.active.header.first));
+        move |error| Failed { doing, path, error: error.into() }
+    }
+
+    /// Seals the open batch and writes it behind the last one.
+    fn write_batch(&mut self) -> Result<(), Failed> {
+        if self.batch.count == 0 {
+            return Ok(());
+        }
+        let sum = self.seal();
+        let done = self.active.file.write_at(&self.batch.bytes, self.last.end);
+        let done = done.map_err(|error| self.failed_at(Doing::Write)(error));
+        self.latch(done)?;
+        self.active.proven = self.active.synced;
+        self.active.batches_unnoted += 1;
+        if self.active.batches_unnoted >= BATCHES_PER_WITNESS {
+            let noted = self.note();
+            self.latch(noted)?;
+        }
+        let seq = Seq(self.last.seq.0 + u64::from(self.batch.count));
+        let end = self.last.end + self.batch.bytes.len() as u64;
+        self.last = Mark { seq, end, checksum: sum };
+        self.batch.clear();
+        let clock = self.timers.clock;
+        if self.options.durability == Durability::Always {
+            self.sync()?;
+        } else {
+            self.timers.unsynced.get_or_insert(clock);
+        }
+        if self.active.noted < self.active.proven.seq {
+            self.timers.unnoted.get_or_insert(clock);
+        }
+        if self.wants_zeros() || self.wants_next() {
+            self.timers.unprepared.get_or_insert(clock);
+        }
+        Ok(())
+    }
+
+    /// Puts header, checksum and padding around the records; answers the batch's checksum.
+    fn seal(&mut self) -> u32 {
+        let payload_len = self.batch.payload_len();
+        let header = BatchHeader {
+            payload_len: u32::try_from(payload_len).expect("append bounds the open batch"),
+            first: self.last.seq.next(),
+            time: self.batch.time,
+            durable: self.active.synced.seq,
+            count: self.batch.count,
+            flags: 0,
+            chain: self.last.checksum,
+        };
+        let bytes = &mut self.batch.bytes;
+        let crc = header.encode(self.seed, bytes);
+        let sum = checksum(crc, &bytes[BATCH_HEADER_LEN..]);
+        bytes.extend_from_slice(&sum.to_be_bytes());
+        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+        assert_eq!(bytes.len() as u64, header.total(), "a batch is as long as its header says");
+        assert!(self.last.end + header.total() <= self.active.header.size, "append made room");
+        sum
+    }
+
+    fn sync(&mut self) -> Result<(), Failed> {
+        let done = self.active.file.sync_data();
+        let done = done.map_err(|error| self.failed_at(Doing::Sync)(error));
+        self.latch(done)?;
+        self.active.synced = self.last;
+        self.timers.unsynced = None;
+        Ok(())
+    }
+
+    fn sync_deadline(&self) -> Option<MonoMillis> {
+        let Durability::Interval(millis) = self.options.durability else { return None };
+        self.timers.unsynced.map(|at| at.plus(millis))
+    }
+
+    fn sync_when_due(&mut self) -> Result<(), Failed> {
+        let due = self.sync_deadline().is_some_and(|at| self.timers.clock >= at);
+        if due { self.sync() } else { Ok(()) }
+    }
+
+    /// Writes what is proven into the witness slot whose turn it is; the next sync takes it along.
+    fn note(&mut self) -> Result<(), Failed> {
+        self.active.batches_unnoted = 0;
+        self.timers.unnoted = None;
+        if self.active.noted >= self.active.proven.seq {
+            return Ok(());
+        }
+        let done = self.active.note(self.active.proven, self.options.is_weak(), false, self.seed);
+        done.map_err(|error| self.failed_at(Doing::Write)(error))
+    }
+
+    /// Whether commits will soon meet blocks without zeros. Only a sync in each commit suffers from
+    /// it.
+    fn wants_zeros(&self) -> bool {
+        let Active { zeroed, header, .. } = &self.active;
+        self.options.durability == Durability::Always
+            && *zeroed < header.size
+            && *zeroed < self.last.end + ZERO_AHEAD / 2
+    }
+
+    fn wants_next(&self) -> bool {
+        let ready = self.next.as_ref().is_some_and(|next| next.ready);
+        !ready && self.last.end > self.active.header.size / 2
+    }
+
+    /// One piece of work that makes later commits cheap.
+    fn prepare(&mut self) -> Result<(), Failed> {
+        if self.wants_zeros() {
+            let from = self.active.zeroed.max(self.last.end);
+            let len = ZERO_STEP.min(self.active.header.size - from);
+            let done = write_zeros(&mut self.active.file, from, len);
+            let done = done.map_err(|error| self.failed_at(Doing::Write)(error));
+            self.latch(done)?;
+            self.active.zeroed = from + len;
+            self.sync()?;
+        } else if self.wants_next() {
+            self.prepare_next()?;
+        }
+        if !self.wants_zeros() && !self.wants_next() {
+            self.timers.unprepared = None;
+        }
+        Ok(())
+    }
+
+    fn prepare_next(&mut self) -> Result<(), Failed> {
+        let done = match self.next.take() {
+            None => Prepared::begin(&self.storage, self.options.segment_size),
+            Some(mut next) => next.step(&self.storage).map(|()| next),
+        };
+        match done {
+            Ok(next) => {
+                if next.ready {
+                    self.timers.full_until = None;
+                }
+                self.next = Some(next);
+                Ok(())
+            }
+            Err(failed) if failed.is_full() => {
+                self.timers.full_until = Some(self.timers.clock.plus(RETRY_MILLIS));
+                Ok(())
+            }
+            Err(failed) => self.latch(Err(failed)),
+        }
+    }
+
+    /// Begins a segment that has room for a batch with so many bytes of records. The open batch, if
+    /// there is one, still goes to the old one.
+    fn begin_segment(&mut self, payload_len: usize) -> Result<(), AppendError> {
+        let needed = (HEADER_LEN + batch_len(payload_len)).next_multiple_of(HEADER_LEN);
+        let size = self.options.segment_size.max(needed);
+        let mut file = match self.take_next(size) {
+            Err(failed) => return Err(self.full_or_failed(failed)),
+            Ok(None) => return Err(AppendError::Full),
+            Ok(Some(file)) => file,
+        };
+        // With this the old segment is closed, and all of it on disk: the new header says so.
+        self.write_batch()?;
+        if self.active.synced != self.last {
+            self.sync()?;
+        }
+        let header = SegmentHeader {
+            weak: self.options.is_weak(),
+            first: self.last.seq.next(),
+            durable: self.last.seq,
+            size,
+            created: self.time,
+            chain: if self.is_unused() { self.active.header.chain } else { self.last.checksum },
+            ..self.active.header.clone()
+        };
+        let crc = match file.put_header(&self.storage, &header) {
+            Ok(crc) => crc,
+            Err(failed) => {
+                discard(&self.storage);
+                return Err(self.full_or_failed(failed));
+            }
+        };
+        let zeroed = file.zeroed;
+        let published = file.publish(&self.storage, &header);
+        let file = self.latch(published)?;
+        if !self.is_unused() {
+            let closed = self.note_closed();
+            self.latch(closed)?;
+        }
+        self.activate(Active::new(file, header, crc, zeroed));
+        Ok(())
+    }
+
+    /// A segment file without a header; `None` while there was none to be had a moment ago.
+    fn take_next(&mut self, size: u64) -> Result<Option<Prepared<S::File>>, Failed> {
+        if let Some(next) = self.next.take().filter(|next| next.size == size) {
+            return next.finish(&self.storage).map(Some);
+        }
+        if self.timers.full_until.is_some() {
+            return Ok(None);
+        }
+        Prepared::begin(&self.storage, size)?.finish(&self.storage).map(Some)
+    }
+
+    fn full_or_failed(&mut self, failed: Failed) -> AppendError {
+        if failed.is_full() {
+            self.timers.full_until = Some(self.timers.clock.plus(RETRY_MILLIS));
+            return AppendError::Full;
+        }
+        self.failed = Some(failed.clone());
+        AppendError::Failed(failed)
+    }
+
+    /// Whether the active segment has no batch: then one of the same name takes its place.
+    const fn is_unused(&self) -> bool {
+        self.last.end == HEADER_LEN
+    }
+
+    /// Notes in the old segment that another one follows, so that its loss would show.
+    fn note_closed(&mut self) -> Result<(), Failed> {
+        let done = self.active.note(self.last, self.options.is_weak(), true, self.seed);
+        done.map_err(|error| self.failed_at(Doing::Write)(error))?;
+        self.active.file.sync_data().map_err(|error| self.failed_at(Doing::Sync)(error))
+    }
+
+    fn activate(&mut self, active: Active<S::File>) {
+        let mut old = std::mem::replace(&mut self.active, active);
+        if self.last.end != HEADER_LEN {
+            old.file.let_go();
+            self.closed.push(old.file);
+        }
+        self.last = self.active.synced;
+        self.timers = Timers { clock: self.timers.clock, ..Timers::default() };
+    }
+}
+
+impl<F: StoredFile> Active<F> {
+    /// A segment that has a header, and no batch.
+    pub(super) const fn new(file: F, header: SegmentHeader, crc: u32, zeroed: u64) -> Self {
+        let mark = Mark { seq: header.durable, end: HEADER_LEN, checksum: crc };
+        Self {
+            file,
+            zeroed,
+            synced: mark,
+            proven: mark,
+            noted: header.durable,
+            counter: 0,
+            batches_unnoted: 0,
+            header,
+        }
+    }
+
+    /// Writes a witness into the slot whose turn it is.
+    pub(super) fn note(
+        &mut self,
+        mark: Mark,
+        weak: bool,
+        closed: bool,
+        seed: u32,
+    ) -> io::Result<()> {
+        let note = Witness { mark, counter: self.counter + 1, weak, closed };
+        self.file.write_at(&note.encode(seed), WITNESS_OFFSETS[note.slot()])?;
+        self.counter = note.counter;
+        self.noted = mark.seq;
+        Ok(())
+    }
+}
