@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation))]
 
 pub mod codec;
+pub mod engine;
 pub mod id;
 pub mod limits;
 pub mod log;

@@ -1,0 +1,646 @@
+//! Sessions and turns without IO: connections, packets, ends, times and password verdicts go in; events,
+//! replies and closes come out. The same inputs always give the same outputs.
+//!
+//! ```text
+//! begin_turn ─► handle_* … ─► handle_step ─► poll_password_job, poll_outbox, poll_resumed
+//! ```
+//!
+//! The engine reads no clock and no socket, and writes no file: events go to the [`Host`], which must
+//! have them on disk before it lets the [`Outbox`] go. It never hands out a packet's password but in a
+//! [`PasswordJob`].
+
+mod login;
+mod mail;
+mod monitoring;
+mod outbox;
+mod peer;
+mod requests;
+mod throttle;
+mod transfers;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::ops::Range;
+
+pub use login::{Outcome, PasswordJob, Task, Verdict};
+pub use outbox::Outbox;
+
+use crate::codec::Reader;
+use crate::codec::charset::Charset;
+use crate::id::{ConnectionId, MonoMillis, Now, Place, Seq, ServiceNumber, UnixMillis};
+use crate::limits;
+use crate::state::decide::Refusal;
+use crate::state::decide::messages::MailboxLimits;
+use crate::state::{Event, Posted, Stamp, State};
+use crate::wire::server::{Sign, SystemKind};
+use crate::wire::{
+    ClientPacket, Expected, Frame, FrameError, Kind, Notice, Request, RequestType, ServerPacket,
+};
+use login::Passwords;
+use mail::Text;
+use peer::{Peer, Session, Sessions, Stage};
+use throttle::{ConnectionGuard, Guard, Rate};
+use transfers::Transfers;
+use words::{Ending, Sentence, Violation};
+
+/// What the server was told at its start. Protocol section 7.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The charset of all strings.
+    pub charset: Charset,
+    /// Whether new users are taken.
+    pub registration_open: bool,
+    /// Who may monitor.
+    pub operators: BTreeSet<ServiceNumber>,
+    /// Which number is which service program.
+    pub services: BTreeMap<Kind, ServiceNumber>,
+    /// Connections at the same time.
+    pub max_connections: usize,
+    /// Failed logins a minute, for a number or an address; 0: no limit, here and below.
+    pub login_failures: u32,
+    /// Registrations a minute from an address.
+    pub registrations: u32,
+    /// Connections a minute from an address.
+    pub connections: u32,
+    /// Requests of a session a second.
+    pub requests_per_second: u32,
+    /// Requests of a session at once.
+    pub requests_burst: u32,
+    /// Undelivered messages of a user.
+    pub mailbox_messages: u32,
+    /// Text of a user's undelivered messages, in bytes.
+    pub mailbox_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            charset: Charset::Utf8,
+            registration_open: true,
+            operators: BTreeSet::new(),
+            services: BTreeMap::new(),
+            max_connections: usize::MAX,
+            login_failures: limits::LOGIN_FAILURES,
+            registrations: limits::REGISTRATIONS,
+            connections: limits::CONNECTIONS,
+            requests_per_second: limits::REQUESTS_PER_SECOND,
+            requests_burst: limits::REQUESTS_BURST,
+            mailbox_messages: limits::MAILBOX_MESSAGES,
+            mailbox_bytes: limits::MAILBOX_BYTES,
+        }
+    }
+}
+
+impl Settings {
+    const fn mailbox_limits(&self) -> MailboxLimits {
+        MailboxLimits { messages: self.mailbox_messages, bytes: self.mailbox_bytes }
+    }
+}
+
+/// There is no room for another event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StorageFull;
+
+/// What the engine needs of its surroundings while it handles an input.
+pub trait Host {
+    /// Adds an event to the open batch. Where there is no room for it, nothing has changed.
+    fn append(
+        &mut self,
+        time: UnixMillis,
+        kind: u8,
+        payload: &[u8],
+    ) -> Result<(Seq, Place), StorageFull>;
+
+    /// Appends `length` bytes of an earlier event's payload to `out`; those of the open batch included.
+    fn read(&self, place: Place, length: u32, out: &mut Vec<u8>);
+
+    /// How many bytes of all output of a connection its other end has acknowledged.
+    fn acknowledged(&mut self, connection: ConnectionId) -> u64;
+
+    /// How many bytes of output, this turn's apart, wait for a connection to take them.
+    fn waiting(&mut self, connection: ConnectionId) -> usize;
+}
+
+/// For what a connection has been too slow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Overdue {
+    /// No login came in time.
+    Login,
+    /// Nothing came for too long.
+    Idle,
+    /// It takes nothing of what waits for it.
+    Slow,
+}
+
+/// The state machine of the whole server.
+pub struct Engine {
+    settings: Settings,
+    request_rate: Rate,
+    state: State,
+    now: Now,
+    turn: u64,
+    /// Whether this turn has made a change.
+    changed: bool,
+    /// Messages that this turn has posted.
+    posted_count: usize,
+    peers: Vec<Option<Peer>>,
+    live_peers: usize,
+    /// Connections without a session, by their arrival.
+    without_session: BTreeMap<u64, ConnectionId>,
+    arrivals: u64,
+    sessions: Sessions,
+    transfers: Transfers,
+    searches: VecDeque<ConnectionId>,
+    passwords: Passwords,
+    login_failures: Guard,
+    registrations: Guard,
+    connections: ConnectionGuard,
+    /// What has been acknowledged and is not yet in the log.
+    receipts: BTreeMap<ServiceNumber, Seq>,
+    receipts_since: MonoMillis,
+    /// Sessions that have ended before all their messages were acknowledged, on connections that live.
+    late: BTreeSet<(ServiceNumber, ConnectionId)>,
+    /// Operators whose monitoring has ended while there was no room in the log to say so.
+    monitoring_ends: BTreeSet<ServiceNumber>,
+    outbox: Outbox,
+    resumed: Vec<ConnectionId>,
+    /// Buffers that are used again and again.
+    payload: Vec<u8>,
+    posted: Vec<Posted>,
+    left_out: Vec<u8>,
+}
+
+impl Engine {
+    /// An engine on a state that has been rebuilt from the log. Everybody is offline.
+    #[must_use]
+    pub fn new(settings: Settings, state: State) -> Self {
+        Self {
+            request_rate: Rate::per_second(settings.requests_per_second, settings.requests_burst),
+            login_failures: Guard::new(settings.login_failures),
+            registrations: Guard::new(settings.registrations),
+            connections: ConnectionGuard::new(settings.connections),
+            // Who monitored when the server ended does so no more.
+            monitoring_ends: state.operators().collect(),
+            settings,
+            state,
+            now: Now::default(),
+            turn: 0,
+            changed: false,
+            posted_count: 0,
+            peers: Vec::new(),
+            live_peers: 0,
+            without_session: BTreeMap::new(),
+            arrivals: 0,
+            sessions: Sessions::default(),
+            transfers: Transfers::default(),
+            searches: VecDeque::new(),
+            passwords: Passwords::default(),
+            receipts: BTreeMap::new(),
+            receipts_since: MonoMillis::default(),
+            late: BTreeSet::new(),
+            outbox: Outbox::default(),
+            resumed: Vec::new(),
+            payload: Vec::new(),
+            posted: Vec::new(),
+            left_out: Vec::new(),
+        }
+    }
+
+    /// The state that all events so far have made.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Begins a turn. Its time must not lie before that of any turn or event before.
+    pub fn begin_turn(&mut self, now: Now) {
+        debug_assert!(now.mono >= self.now.mono, "time does not run backwards");
+        self.now = now;
+        self.turn += 1;
+        self.changed = false;
+        self.posted_count = 0;
+    }
+
+    /// A connection has been opened. The caller chooses its id, which no living connection has.
+    pub fn handle_connect(
+        &mut self,
+        connection: ConnectionId,
+        address: IpAddr,
+        host: &mut impl Host,
+    ) {
+        if connection.0 >= self.peers.len() {
+            self.peers.resize_with(connection.0 + 1, || None);
+        }
+        self.arrivals += 1;
+        self.peers[connection.0] = Some(Peer {
+            address,
+            kind: None,
+            stage: Stage::Ready,
+            session: None,
+            sessionless_since: self.now.mono,
+            arrival: self.arrivals,
+            unacknowledged: VecDeque::new(),
+            emitted: 0,
+            queued_from: 0,
+            queued_turn: 0,
+        });
+        self.live_peers += 1;
+        self.without_session.insert(self.arrivals, connection);
+        if let Err(wait_ms) = self.connections.check(address, self.now.mono) {
+            self.end_connection(connection, 0, Ending::TooFast(wait_ms), host);
+        } else if self.live_peers > self.settings.max_connections {
+            let holds = self.settings.max_connections;
+            let oldest = self.without_session.first_key_value().map(|(_, oldest)| *oldest);
+            match oldest.filter(|oldest| *oldest != connection) {
+                Some(oldest) => self.end_connection(oldest, 0, Ending::MadeRoom(holds), host),
+                None => self.end_connection(connection, 0, Ending::Full(holds), host),
+            }
+        }
+    }
+
+    /// What the header of a connection's next packet has to keep to.
+    #[must_use]
+    pub fn expected(&self, connection: ConnectionId) -> Expected {
+        let peer = self.peer(connection);
+        let in_session = peer.is_some_and(|peer| peer.session.is_some());
+        Expected {
+            kind: peer.and_then(|peer| peer.kind),
+            content_bytes_max: if in_session {
+                limits::CONTENT_BYTES_IN_SESSION
+            } else {
+                limits::CONTENT_BYTES_BEFORE_LOGIN
+            },
+        }
+    }
+
+    /// Whether a connection's next packet may be handed in. It may not while the one before waits for a
+    /// password, a search or room for mail, nor once the connection is closing.
+    #[must_use]
+    pub fn is_ready(&self, connection: ConnectionId) -> bool {
+        self.peer(connection).is_some_and(|peer| matches!(peer.stage, Stage::Ready))
+    }
+
+    /// Whether the engine has closed a connection: nothing more is read from it.
+    #[must_use]
+    pub fn is_closing(&self, connection: ConnectionId) -> bool {
+        self.peer(connection).is_some_and(Peer::is_closing)
+    }
+
+    /// Whether waiting mail, or what is monitored, is still to be sent, once there is room for it.
+    #[must_use]
+    pub fn wants_room(&self, connection: ConnectionId) -> bool {
+        self.peer(connection).is_some_and(|peer| matches!(peer.stage, Stage::Mail))
+            || self.has_monitored(connection)
+    }
+
+    /// Since when a connection has been without a session, for the login timeout; `None` in a session
+    /// and while a login or a registration is being checked.
+    #[must_use]
+    pub fn sessionless_since(&self, connection: ConnectionId) -> Option<MonoMillis> {
+        self.peer(connection)
+            .filter(|peer| peer.session.is_none() && matches!(peer.stage, Stage::Ready))
+            .map(|peer| peer.sessionless_since)
+    }
+
+    /// The output for a connection that stands in this turn's outbox, in bytes.
+    #[must_use]
+    pub fn queued(&self, connection: ConnectionId) -> usize {
+        self.peer(connection).filter(|peer| peer.queued_turn == self.turn).map_or(0, |peer| {
+            usize::try_from(peer.emitted - peer.queued_from).unwrap_or(usize::MAX)
+        })
+    }
+
+    /// How many messages this turn has posted so far: a broadcast is as much work as it has receivers.
+    #[must_use]
+    pub const fn posted(&self) -> usize {
+        self.posted_count
+    }
+
+    /// Where a piece of a file will be passed on to.
+    #[must_use]
+    pub fn file_receiver(
+        &self,
+        connection: ConnectionId,
+        frame: &Frame<'_>,
+    ) -> Option<ConnectionId> {
+        if frame.header.packet_type != RequestType::FilePiece as u8 {
+            return None;
+        }
+        let mut fields = Reader::new(frame.content);
+        let (_own, friend) = (fields.u32().ok()?, ServiceNumber(fields.u32().ok()?));
+        let own = self.session(connection)?.number;
+        let flows = self.transfers.flows(own, friend);
+        self.sessions.get(friend).filter(|_| flows)
+    }
+
+    /// A packet has come from a connection that is ready.
+    pub fn handle_packet(
+        &mut self,
+        connection: ConnectionId,
+        frame: Frame<'_>,
+        host: &mut impl Host,
+    ) {
+        debug_assert!(self.is_ready(connection), "only a ready connection's packets are handed in");
+        let Some(peer) = self.peer_mut(connection) else { return };
+        peer.kind = Some(frame.header.kind);
+        let number = peer.session.as_ref().map(|session| session.number);
+        let byte = frame.header.packet_type;
+        let Some(packet_type) = RequestType::from_byte(byte) else {
+            let unknown = Refusal::UnknownType(byte);
+            let refusal = self.take_request(connection).err().unwrap_or(unknown);
+            return self.refuse(connection, byte, None, &refusal);
+        };
+        let violation = match ClientPacket::decode(packet_type, frame.content) {
+            _ if packet_type.needs_session() && number.is_none() => Violation::NotLoggedIn,
+            Err(_) => Violation::Content,
+            Ok(packet) if !is_own(packet_type, packet.own, number) => Violation::WrongNumber,
+            Ok(packet) => {
+                if let Err(refusal) = self.dispatch(connection, &packet, host) {
+                    let reply = requests::failure_reply(&packet.request);
+                    self.refuse(connection, byte, reply.as_ref(), &refusal);
+                }
+                return;
+            }
+        };
+        self.violated(connection, byte, violation, host);
+    }
+
+    fn dispatch(
+        &mut self,
+        connection: ConnectionId,
+        packet: &ClientPacket<'_>,
+        host: &mut impl Host,
+    ) -> Result<(), Refusal> {
+        if !matches!(packet.request, Request::FilePiece { .. }) {
+            self.take_request(connection)?;
+        }
+        self.request(connection, packet.own, &packet.request, host)
+    }
+
+    /// Takes a request out of what a session may ask for.
+    fn take_request(&mut self, connection: ConnectionId) -> Result<(), Refusal> {
+        let (now, rate) = (self.now.mono, self.request_rate);
+        if self.settings.requests_per_second > 0
+            && let Some(session) = self.session_mut(connection)
+        {
+            let taken = session.requests.take(rate, now);
+            taken.map_err(|wait_ms| Refusal::Throttled { wait_ms })?;
+        }
+        Ok(())
+    }
+
+    /// What came from a connection cannot be a packet.
+    pub fn handle_frame_error(
+        &mut self,
+        connection: ConnectionId,
+        error: FrameError,
+        host: &mut impl Host,
+    ) {
+        let mut byte = 0;
+        if let FrameError::TooLarge { kind, packet_type, .. } = error {
+            byte = packet_type;
+            if let Some(peer) = self.peer_mut(connection) {
+                peer.kind = Some(kind);
+            }
+        }
+        self.violated(connection, byte, Violation::Frame(error), host);
+    }
+
+    fn violated(
+        &mut self,
+        connection: ConnectionId,
+        packet_type: u8,
+        violation: Violation,
+        host: &mut impl Host,
+    ) {
+        self.notify(connection, packet_type, violation.code(), violation);
+        self.close(connection, host);
+    }
+
+    /// A connection has ended. Its id may be used again afterwards.
+    pub fn handle_end(&mut self, connection: ConnectionId, host: &mut impl Host) {
+        self.end_session(connection, host);
+        let Some(peer) = self.peers.get_mut(connection.0).and_then(Option::take) else { return };
+        self.without_session.remove(&peer.arrival);
+        for message in &peer.unacknowledged {
+            self.late.remove(&(message.to, connection));
+        }
+        if !peer.is_closing() {
+            self.live_peers -= 1;
+        }
+    }
+
+    /// A connection has been too slow, and is closed.
+    pub fn handle_overdue(
+        &mut self,
+        connection: ConnectionId,
+        overdue: Overdue,
+        host: &mut impl Host,
+    ) {
+        let ending = match overdue {
+            Overdue::Login => Ending::Login,
+            Overdue::Idle => Ending::Idle,
+            Overdue::Slow => Ending::Slow,
+        };
+        self.end_connection(connection, 0, ending, host);
+    }
+
+    /// A connection has room for more of what waits for it.
+    pub fn handle_room(&mut self, connection: ConnectionId, host: &mut impl Host) {
+        self.send_monitored(connection, host);
+        if self.peer(connection).is_some_and(|peer| matches!(peer.stage, Stage::Mail)) {
+            self.send_mail(connection, host);
+        }
+    }
+
+    /// Ends a turn's inputs: a slice of a search, and what is to be written along with the turn's changes
+    /// or has waited long enough.
+    pub fn handle_step(&mut self, host: &mut impl Host) {
+        self.advance_search();
+        let due = self.receipts_deadline().is_some_and(|deadline| deadline <= self.now.mono);
+        if due || self.changed {
+            self.flush_deliveries(host);
+        }
+        while let Some(&operator) = self.monitoring_ends.first() {
+            if self.end_monitoring(operator, host).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// The server is stopping: everybody is told, and closed.
+    pub fn handle_shutdown(&mut self, host: &mut impl Host) {
+        for id in 0..self.peers.len() {
+            self.end_connection(ConnectionId(id), 0, Ending::Shutdown, host);
+        }
+    }
+
+    /// Whether there is work that waits for nothing: a search.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.searches.is_empty()
+    }
+
+    /// When [`Self::handle_step`] is wanted at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<MonoMillis> {
+        self.receipts_deadline()
+    }
+
+    /// All output so far; to be read and cleared once what it tells of is on disk.
+    pub fn poll_outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// A connection that was not ready and now is. It may have ended, or be closing, since.
+    pub fn poll_resumed(&mut self) -> Option<ConnectionId> {
+        self.resumed.pop()
+    }
+
+    fn peer(&self, connection: ConnectionId) -> Option<&Peer> {
+        self.peers.get(connection.0)?.as_ref()
+    }
+
+    fn peer_mut(&mut self, connection: ConnectionId) -> Option<&mut Peer> {
+        self.peers.get_mut(connection.0)?.as_mut()
+    }
+
+    fn session(&self, connection: ConnectionId) -> Option<&Session> {
+        self.peer(connection)?.session.as_deref()
+    }
+
+    fn session_mut(&mut self, connection: ConnectionId) -> Option<&mut Session> {
+        self.peer_mut(connection)?.session.as_deref_mut()
+    }
+
+    /// Writes an event, applies it, and sends what it posts.
+    fn record(&mut self, event: &Event<'_>, host: &mut impl Host) -> Result<(), Refusal> {
+        self.payload.clear();
+        event.encode(&mut self.payload);
+        let (seq, place) = host
+            .append(self.now.wall, event.kind() as u8, &self.payload)
+            .map_err(|StorageFull| Refusal::StorageFull)?;
+        self.changed = true;
+        let mut posted = std::mem::take(&mut self.posted);
+        let stamp = Stamp { seq, time: self.now.wall, place };
+        self.state
+            .apply(stamp, event, &mut |message| posted.push(message))
+            .expect("the event was decided on this very state");
+        let text = match *event {
+            Event::MessageSent { content, .. } | Event::MessageBroadcast { content, .. } => content,
+            Event::FriendRequested { reason, .. } => reason,
+            _ => b"",
+        };
+        self.posted_count += posted.len();
+        let text = Text { bytes: text, place: place.offset(event.text_offset()) };
+        self.emit_posted(seq, text, &posted, host);
+        posted.clear();
+        self.posted = posted;
+        Ok(())
+    }
+
+    fn send(&mut self, to: ConnectionId, packet: &ServerPacket<'_>) {
+        let Some(kind) = self.peer(to).map(Peer::kind) else { return };
+        let range = self.outbox.encode(kind, packet);
+        self.push(to, range);
+    }
+
+    fn push(&mut self, to: ConnectionId, packet: Range<usize>) {
+        let turn = self.turn;
+        let Some(peer) = self.peer_mut(to).filter(|peer| !peer.is_closing()) else { return };
+        if peer.queued_turn != turn {
+            (peer.queued_turn, peer.queued_from) = (turn, peer.emitted);
+        }
+        peer.emitted += packet.len() as u64;
+        self.outbox.send(to, packet);
+    }
+
+    /// The failure reply, where the request has one, and the notice.
+    fn refuse(
+        &mut self,
+        connection: ConnectionId,
+        packet_type: u8,
+        reply: Option<&ServerPacket<'_>>,
+        refusal: &Refusal,
+    ) {
+        if let Some(reply) = reply {
+            self.send(connection, reply);
+        }
+        self.notify(connection, packet_type, words::code(refusal), Sentence(refusal));
+    }
+
+    fn notify(
+        &mut self,
+        connection: ConnectionId,
+        packet_type: u8,
+        code: crate::wire::Code,
+        sentence: impl std::fmt::Display,
+    ) {
+        let mut text = Vec::new();
+        Notice::write(packet_type, code, sentence, &mut text);
+        let sign = Sign::System(SystemKind::Notice);
+        let number = ServiceNumber::NONE;
+        self.send(connection, &ServerPacket::Message { sign, number, text: &text });
+    }
+
+    fn end_connection(
+        &mut self,
+        connection: ConnectionId,
+        packet_type: u8,
+        ending: Ending,
+        host: &mut impl Host,
+    ) {
+        if self.peer(connection).is_some_and(|peer| !peer.is_closing()) {
+            self.notify(connection, packet_type, ending.code(), ending);
+            self.close(connection, host);
+        }
+    }
+
+    fn close(&mut self, connection: ConnectionId, host: &mut impl Host) {
+        self.end_session(connection, host);
+        let Some(peer) = self.peer_mut(connection).filter(|peer| !peer.is_closing()) else {
+            return;
+        };
+        peer.stage = Stage::Closing;
+        let arrival = peer.arrival;
+        self.without_session.remove(&arrival);
+        self.live_peers -= 1;
+        self.outbox.close(connection);
+    }
+
+    /// Ends a session, if there is one: its transfers and its monitoring end with it.
+    fn end_session(&mut self, connection: ConnectionId, host: &mut impl Host) {
+        self.look_at_acknowledged(connection, host);
+        self.arrivals += 1;
+        let (now, arrival) = (self.now.mono, self.arrivals);
+        let Some(peer) = self.peer_mut(connection) else { return };
+        let Some(session) = peer.session.take() else { return };
+        peer.sessionless_since = now;
+        peer.arrival = arrival;
+        if !matches!(peer.stage, Stage::Closing) {
+            peer.stage = Stage::Ready;
+        }
+        let number = session.number;
+        if !peer.unacknowledged.is_empty() {
+            self.late.insert((number, connection));
+        }
+        self.without_session.insert(arrival, connection);
+        self.sessions.end(number);
+        for other in self.transfers.end_all(number) {
+            if let Some(other) = self.sessions.get(other) {
+                self.refuse(other, 0, None, &Refusal::NoTransfer(number));
+            }
+        }
+        // It goes on the list of what is left to do, where there is no room for it.
+        let _ = self.end_monitoring(number, host);
+    }
+}
+
+/// Whether a packet carries the number that it must. Protocol section 3.
+fn is_own(packet_type: RequestType, own: ServiceNumber, session: Option<ServiceNumber>) -> bool {
+    match packet_type {
+        RequestType::LogIn | RequestType::Register | RequestType::WantExtensions => true,
+        _ => own == session.unwrap_or(ServiceNumber::NONE),
+    }
+}

@@ -1,0 +1,395 @@
+//! Passwords on their way to the worker and back, and what follows: registrations, changes, logins.
+//! Protocol section 4, `0x01`, `0x02` and `0x12`.
+//!
+//! One password is worked on at a time; the others wait in their connections, which take no further
+//! packet meanwhile, so the queue is bounded by the connections.
+
+use std::collections::VecDeque;
+
+use super::peer::{Session, Sessions, Stage};
+use super::throttle::{Bucket, Key};
+use super::words::Ending;
+use super::{Engine, Host};
+use crate::codec::Reader;
+use crate::codec::charset::Breaks;
+use crate::codec::profile::Profile;
+use crate::codec::secret::{Secret, SecretBuf};
+use crate::id::{ConnectionId, ServiceNumber};
+use crate::state::decide::{Forbidden, Must, Refusal, accounts};
+use crate::state::{Authentication, Event, State};
+use crate::wire::client::Account;
+use crate::wire::server::{FriendEntry, GroupEntry, Presence};
+use crate::wire::{RequestType, ServerPacket};
+
+/// A password to be worked on beside the loop.
+#[derive(Debug)]
+pub struct PasswordJob {
+    /// To be given back with the verdict.
+    pub ticket: u64,
+    /// What is to be done.
+    pub task: Task,
+}
+
+/// What is to be done with a password.
+#[derive(Debug)]
+pub enum Task {
+    /// Hash it, with a new salt.
+    Hash {
+        /// The password.
+        password: SecretBuf,
+    },
+    /// Compare it with a hash.
+    Verify {
+        /// The password.
+        password: SecretBuf,
+        /// `None` for an unknown number: the comparison then fails, and takes as long.
+        hash: Option<Box<str>>,
+    },
+}
+
+/// What came of a password.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The job's.
+    pub ticket: u64,
+    /// The result.
+    pub outcome: Outcome,
+}
+
+/// What came of a password.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Its hash, a PHC string.
+    Hashed(Box<str>),
+    /// Whether it belongs to the hash.
+    Matches(bool),
+}
+
+/// What a password is wanted for.
+enum Purpose {
+    LogIn { number: ServiceNumber, mode: Presence },
+    Register { profile: Vec<u8>, authentication: Authentication },
+    Change { number: ServiceNumber, profile: Vec<u8>, authentication: Option<Authentication> },
+}
+
+struct Wanted {
+    ticket: u64,
+    connection: ConnectionId,
+    password: SecretBuf,
+    purpose: Purpose,
+}
+
+/// The passwords that wait, and the one that is being worked on.
+#[derive(Default)]
+pub(super) struct Passwords {
+    queue: VecDeque<Wanted>,
+    at_work: Option<Wanted>,
+    tickets: u64,
+}
+
+impl Engine {
+    pub(super) fn register(
+        &mut self,
+        connection: ConnectionId,
+        account: &Account<'_>,
+    ) -> Result<(), Refusal> {
+        if self.session(connection).is_some() {
+            return Err(Refusal::AlreadyLoggedIn);
+        }
+        let charset = self.settings.charset;
+        accounts::check_profile(&account.profile, charset)?;
+        accounts::check_password(account.password, charset)?;
+        let authentication = accounts::check_authentication(account.authentication)?;
+        if !self.settings.registration_open {
+            return Err(Refusal::RegistrationClosed);
+        }
+        let profile = packed(&account.profile);
+        self.want(connection, account.password, Purpose::Register { profile, authentication });
+        Ok(())
+    }
+
+    pub(super) fn change_profile(
+        &mut self,
+        connection: ConnectionId,
+        number: ServiceNumber,
+        account: &Account<'_>,
+        host: &mut impl Host,
+    ) -> Result<(), Refusal> {
+        let charset = self.settings.charset;
+        accounts::check_profile(&account.profile, charset)?;
+        let keeps_password = account.password.expose().is_empty();
+        if !keeps_password {
+            accounts::check_password(account.password, charset)?;
+        }
+        let authentication = match account.authentication {
+            255 => None,
+            byte => Some(accounts::check_authentication(byte).map_err(|_| {
+                Refusal::bad_value("authentication", Must::BeOneOf("0, 1, 2 or 255"))
+            })?),
+        };
+        if keeps_password {
+            let event = accounts::change_profile(number, account.profile, authentication, None);
+            return self.record(&event, host).map(|_| ());
+        }
+        let profile = packed(&account.profile);
+        self.want(
+            connection,
+            account.password,
+            Purpose::Change { number, profile, authentication },
+        );
+        Ok(())
+    }
+
+    pub(super) fn log_in(
+        &mut self,
+        connection: ConnectionId,
+        number: ServiceNumber,
+        password: Secret<'_>,
+        mode: u8,
+    ) -> Result<(), Refusal> {
+        if self.session(connection).is_some() {
+            return Err(Refusal::AlreadyLoggedIn);
+        }
+        let mode = match mode {
+            0 => Presence::Online,
+            1 => Presence::Offline,
+            _ => return Err(Refusal::bad_value("mode", Must::BeOneOf("0 or 1"))),
+        };
+        let charset = self.settings.charset;
+        if !charset.is_text(password.expose(), Breaks::Refused) {
+            return Err(Refusal::bad_value("password", Must::BeText(charset)));
+        }
+        self.want(connection, password, Purpose::LogIn { number, mode });
+        Ok(())
+    }
+
+    fn want(&mut self, connection: ConnectionId, password: Secret<'_>, purpose: Purpose) {
+        self.passwords.tickets += 1;
+        let ticket = self.passwords.tickets;
+        if let Some(peer) = self.peer_mut(connection) {
+            peer.stage = Stage::Password(ticket);
+            let password = password.to_owned();
+            self.passwords.queue.push_back(Wanted { ticket, connection, password, purpose });
+        }
+    }
+
+    /// The next password to be worked on; `None` while one is. Who has tried too often is refused here,
+    /// without a look at the password.
+    pub fn poll_password_job(&mut self) -> Option<PasswordJob> {
+        if self.passwords.at_work.is_some() {
+            return None;
+        }
+        loop {
+            let wanted = self.passwords.queue.pop_front()?;
+            if !self.is_wanted(&wanted) {
+                continue;
+            }
+            if let Err(refusal) = self.check_throttle(&wanted) {
+                self.end_wait(wanted.connection);
+                self.refuse_wanted(&wanted, &refusal);
+                continue;
+            }
+            let password = wanted.password.clone();
+            let task = match &wanted.purpose {
+                Purpose::LogIn { number, .. } => {
+                    let hash = self.state.user(*number).map(|user| user.password_hash().into());
+                    Task::Verify { password, hash }
+                }
+                Purpose::Register { .. } | Purpose::Change { .. } => Task::Hash { password },
+            };
+            let ticket = wanted.ticket;
+            self.passwords.at_work = Some(wanted);
+            return Some(PasswordJob { ticket, task });
+        }
+    }
+
+    /// Whether the connection still waits for this password: it may have ended meanwhile.
+    fn is_wanted(&self, wanted: &Wanted) -> bool {
+        let stage = self.peer(wanted.connection).map(|peer| &peer.stage);
+        matches!(stage, Some(Stage::Password(ticket)) if *ticket == wanted.ticket)
+    }
+
+    fn check_throttle(&mut self, wanted: &Wanted) -> Result<(), Refusal> {
+        let Some(peer) = self.peer(wanted.connection) else { return Ok(()) };
+        let (address, now) = (Key::of(peer.address), self.now.mono);
+        let result = match wanted.purpose {
+            Purpose::LogIn { number, .. } => {
+                let for_number = self.login_failures.check(Key::Number(number), now);
+                let for_address = self.login_failures.check(address, now);
+                match (for_number, for_address) {
+                    (Err(one), Err(other)) => Err(one.max(other)),
+                    (one, other) => one.and(other),
+                }
+            }
+            Purpose::Register { .. } => self.registrations.check(address, now),
+            Purpose::Change { .. } => Ok(()),
+        };
+        result.map_err(|wait_ms| Refusal::Throttled { wait_ms })
+    }
+
+    /// A password has been worked on.
+    pub fn handle_verdict(&mut self, verdict: Verdict, host: &mut impl Host) {
+        if self.passwords.at_work.as_ref().is_none_or(|wanted| wanted.ticket != verdict.ticket) {
+            return;
+        }
+        let Some(wanted) = self.passwords.at_work.take() else { return };
+        if !self.is_wanted(&wanted) {
+            return;
+        }
+        let connection = wanted.connection;
+        self.end_wait(connection);
+        let result = match (&wanted.purpose, verdict.outcome) {
+            (Purpose::LogIn { number, mode }, Outcome::Matches(matches)) => {
+                self.finish_login(connection, *number, *mode, matches, host)
+            }
+            (Purpose::Register { profile, authentication }, Outcome::Hashed(hash)) => {
+                self.finish_registration(connection, profile, *authentication, &hash, host)
+            }
+            (Purpose::Change { number, profile, authentication }, Outcome::Hashed(hash)) => {
+                let profile = Profile::read(&mut Reader::new(profile)).unwrap_or_default();
+                let event =
+                    accounts::change_profile(*number, profile, *authentication, Some(&hash));
+                self.record(&event, host).map(|_| ())
+            }
+            // The worker answers each task with its own kind of outcome.
+            (_, Outcome::Matches(_) | Outcome::Hashed(_)) => Err(Refusal::BadLogin),
+        };
+        if let Err(refusal) = result {
+            self.refuse_wanted(&wanted, &refusal);
+        }
+    }
+
+    fn end_wait(&mut self, connection: ConnectionId) {
+        if let Some(peer) = self.peer_mut(connection) {
+            peer.go_on();
+            self.resumed.push(connection);
+        }
+    }
+
+    fn refuse_wanted(&mut self, wanted: &Wanted, refusal: &Refusal) {
+        let (packet_type, reply) = match wanted.purpose {
+            Purpose::LogIn { .. } => {
+                let reply = ServerPacket::LoggedIn { success: false, groups: Vec::new() };
+                (RequestType::LogIn, Some(reply))
+            }
+            Purpose::Register { .. } => {
+                let number = ServiceNumber::NONE;
+                let reply = ServerPacket::Registered { success: false, number };
+                (RequestType::Register, Some(reply))
+            }
+            Purpose::Change { .. } => (RequestType::ChangeProfile, None),
+        };
+        self.refuse(wanted.connection, packet_type as u8, reply.as_ref(), refusal);
+    }
+
+    fn finish_registration(
+        &mut self,
+        connection: ConnectionId,
+        profile: &[u8],
+        authentication: Authentication,
+        hash: &str,
+        host: &mut impl Host,
+    ) -> Result<(), Refusal> {
+        let profile = Profile::read(&mut Reader::new(profile)).unwrap_or_default();
+        let event = accounts::register(&self.state, profile, authentication, hash)?;
+        // Bound anew: what was decided borrows the profile and the hash, not the state.
+        let Event::Registered { number, .. } = event else { return Ok(()) };
+        self.record(&event, host)?;
+        let now = self.now.mono;
+        if let Some(peer) = self.peer_mut(connection) {
+            peer.sessionless_since = now;
+            let address = Key::of(peer.address);
+            self.registrations.count(address, now);
+        }
+        self.send(connection, &ServerPacket::Registered { success: true, number });
+        Ok(())
+    }
+
+    fn finish_login(
+        &mut self,
+        connection: ConnectionId,
+        number: ServiceNumber,
+        mode: Presence,
+        matches: bool,
+        host: &mut impl Host,
+    ) -> Result<(), Refusal> {
+        let Some(peer) = self.peer(connection) else { return Ok(()) };
+        let (kind, address) = (peer.kind(), Key::of(peer.address));
+        if !matches || self.state.user(number).is_none() {
+            self.login_failures.count(Key::Number(number), self.now.mono);
+            self.login_failures.count(address, self.now.mono);
+            return Err(Refusal::BadLogin);
+        }
+        self.login_failures.clear(Key::Number(number));
+        let service = self.settings.services.iter().find(|(_, service)| **service == number);
+        let fits = match service {
+            Some((service_kind, _)) => *service_kind == kind,
+            None => !kind.is_service(),
+        };
+        if !fits {
+            return Err(Refusal::NotAllowed(Forbidden::LogInAsThisKind));
+        }
+        if let Some(elsewhere) = self.sessions.get(number) {
+            self.end_connection(elsewhere, 0, Ending::Elsewhere, host);
+        }
+        self.settle_mail(number, host);
+        self.start_session(connection, number, mode);
+        let groups = friend_list(&self.state, &self.sessions, number);
+        let range = self.outbox.encode(kind, &ServerPacket::LoggedIn { success: true, groups });
+        self.push(connection, range);
+        self.send_mail(connection, host);
+        Ok(())
+    }
+
+    fn start_session(&mut self, connection: ConnectionId, number: ServiceNumber, mode: Presence) {
+        let requests = Bucket::full(self.request_rate, self.now.mono);
+        // What has arrived on an earlier connection is not sent again, even if the log has no room to say so.
+        let sent_through = self.receipts.get(&number).copied().unwrap_or_default();
+        let Some(peer) = self.peer_mut(connection) else { return };
+        // The stage goes back to ready once the mailbox has been looked through.
+        peer.stage = Stage::Mail;
+        peer.session = Some(Box::new(Session {
+            number,
+            requests,
+            sent_through,
+            mail_left: false,
+            monitoring: None,
+        }));
+        let arrival = peer.arrival;
+        self.without_session.remove(&arrival);
+        self.sessions.start(number, connection);
+        self.sessions.show(number, mode);
+    }
+}
+
+fn friend_list<'a>(
+    state: &'a State,
+    sessions: &Sessions,
+    number: ServiceNumber,
+) -> Vec<GroupEntry<'a>> {
+    let Some(user) = state.user(number) else { return Vec::new() };
+    let mut places = [0; 256];
+    let mut groups = Vec::with_capacity(user.groups().len());
+    for group in user.groups() {
+        places[usize::from(group.number.0)] = groups.len();
+        let friends = Vec::with_capacity(usize::from(group.friends));
+        groups.push(GroupEntry { name: &group.name, group: group.number, friends });
+    }
+    for friend in user.friends() {
+        let Some(other) = state.user(friend.number) else { continue };
+        let profile = other.profile();
+        groups[places[usize::from(friend.group.0)]].friends.push(FriendEntry {
+            number: friend.number,
+            portrait: u8::try_from(profile.portrait).unwrap_or(u8::MAX),
+            state: sessions.presence(friend.number),
+            nickname: profile.nickname,
+        });
+    }
+    groups
+}
+
+fn packed(profile: &Profile<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    profile.write(&mut bytes);
+    bytes
+}

@@ -1,0 +1,214 @@
+//! Messages on their way to sessions, and what has arrived. Protocol section 6, "Delivery".
+//!
+//! A message goes to its receiver's session as soon as it is accepted, or out of the mailbox after the
+//! next login. It stays in the mailbox until the receiver's end has acknowledged its bytes.
+
+use std::ops::Range;
+
+use super::peer::{Peer, Sent, Stage};
+use super::{Engine, Host};
+use crate::codec::packed::Receipts;
+use crate::id::{ConnectionId, MonoMillis, Place, Seq, ServiceNumber};
+use crate::limits::{
+    DELIVERIES_PER_EVENT, DELIVERY_DELAY_MS, MAIL_BYTES_PER_STEP, OUTPUT_BYTES_HIGH,
+};
+use crate::state::{Event, MessageKind, Posted};
+use crate::wire::server::{Sign, SystemKind};
+use crate::wire::{Kind, ServerPacket};
+
+/// The text of an event, and where it can be read again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) place: Place,
+}
+
+const fn sign(kind: MessageKind) -> Sign {
+    match kind {
+        MessageKind::User => Sign::User,
+        MessageKind::Added => Sign::System(SystemKind::Added),
+        MessageKind::Asks => Sign::System(SystemKind::Asks),
+        MessageKind::Agreed => Sign::System(SystemKind::Agreed),
+        MessageKind::Refused => Sign::System(SystemKind::Refused),
+    }
+}
+
+impl Engine {
+    /// Sends what an event has posted to those who are in session.
+    pub(super) fn emit_posted(
+        &mut self,
+        seq: Seq,
+        text: Text<'_>,
+        posted: &[Posted],
+        host: &mut impl Host,
+    ) {
+        // A broadcast is the same bytes for all receivers of one kind.
+        let mut last: Option<(Kind, MessageKind, Range<usize>)> = None;
+        for message in posted {
+            let Some(to) = self.sessions.get(message.to) else { continue };
+            if !self.takes_mail(to, host) {
+                continue;
+            }
+            let Some(receiver) = self.peer(to).map(Peer::kind) else { continue };
+            let range = match &last {
+                Some((kind, what, range)) if *kind == receiver && *what == message.kind => {
+                    range.clone()
+                }
+                _ => {
+                    let (sign, number, text) = (sign(message.kind), message.from, text.bytes);
+                    self.outbox.encode(receiver, &ServerPacket::Message { sign, number, text })
+                }
+            };
+            last = Some((receiver, message.kind, range.clone()));
+            self.push(to, range);
+            self.note_sent(to, seq);
+        }
+        self.emit_monitored(text, posted, host);
+    }
+
+    /// Whether a message goes to a connection at once. It stays in the mailbox while older ones are still to
+    /// be sent, and while the client is slow to take what it has been sent: then it is sent later, and is
+    /// not copied until then.
+    fn takes_mail(&mut self, to: ConnectionId, host: &mut impl Host) -> bool {
+        let waiting = host.waiting(to) + self.queued(to);
+        let Some(peer) = self.peer_mut(to) else { return false };
+        match &mut peer.session {
+            Some(session) if waiting > OUTPUT_BYTES_HIGH => session.mail_left = true,
+            _ => {}
+        }
+        if matches!(peer.stage, Stage::Ready) {
+            peer.go_on();
+        }
+        let left = peer.session.as_ref().is_some_and(|session| session.mail_left);
+        !left && !matches!(peer.stage, Stage::Mail)
+    }
+
+    fn note_sent(&mut self, to: ConnectionId, seq: Seq) {
+        let Some(peer) = self.peer_mut(to) else { return };
+        if let Some(session) = &mut peer.session {
+            session.sent_through = seq;
+            peer.unacknowledged.push_back(Sent { end: peer.emitted, to: session.number, seq });
+        }
+    }
+
+    /// Sends the next stretch of what waits in the mailbox: after a login, or for a slow client.
+    pub(super) fn send_mail(&mut self, connection: ConnectionId, host: &mut impl Host) {
+        let Some(session) = self.session(connection) else { return };
+        let (number, mut sent_through) = (session.number, session.sent_through);
+        let (mut text, mut bytes, mut complete) = (Vec::new(), 0, true);
+        let mut sent = Vec::new();
+        if let Some(user) = self.state.user(number) {
+            let kind = self.peer(connection).map_or(Kind::User, |peer| peer.kind());
+            for (seq, waiting) in user.mailbox().after(sent_through) {
+                if bytes >= MAIL_BYTES_PER_STEP {
+                    complete = false;
+                    break;
+                }
+                text.clear();
+                host.read(waiting.place, waiting.length, &mut text);
+                let packet = ServerPacket::Message {
+                    sign: sign(waiting.kind),
+                    number: waiting.from,
+                    text: &text,
+                };
+                let range = self.outbox.encode(kind, &packet);
+                bytes += range.len();
+                sent.push((range, seq));
+                sent_through = seq;
+            }
+        }
+        for (range, seq) in sent {
+            self.push(connection, range);
+            self.note_sent(connection, seq);
+        }
+        if let Some(peer) = self.peer_mut(connection) {
+            if let Some(session) = &mut peer.session {
+                session.sent_through = sent_through;
+            }
+            if matches!(peer.stage, Stage::Mail) && complete {
+                peer.stage = Stage::Ready;
+                self.resumed.push(connection);
+            }
+        }
+    }
+
+    /// The other end of a connection has all output up to `bytes`, counted from the connection's start.
+    pub fn handle_acknowledged(&mut self, connection: ConnectionId, bytes: u64) {
+        let Some(peer) = self.peers.get_mut(connection.0).and_then(Option::as_mut) else { return };
+        while let Some(&Sent { end, to, seq }) = peer.unacknowledged.front()
+            && end <= bytes
+        {
+            peer.unacknowledged.pop_front();
+            if self.receipts.is_empty() {
+                self.receipts_since = self.now.mono;
+            }
+            let through = self.receipts.entry(to).or_default();
+            *through = seq.max(*through);
+            // Messages of one session stand together: the last of them ends what is late of it.
+            if peer.unacknowledged.front().is_none_or(|next| next.to != to) {
+                self.late.remove(&(to, connection));
+            }
+        }
+        if peer.unacknowledged.is_empty() {
+            // An idle connection holds no buffer.
+            peer.unacknowledged.shrink_to(0);
+        }
+    }
+
+    /// Whether messages were sent on a connection that the other end has not acknowledged.
+    #[must_use]
+    pub fn awaits_acknowledgement(&self, connection: ConnectionId) -> bool {
+        self.peer(connection).is_some_and(|peer| !peer.unacknowledged.is_empty())
+    }
+
+    /// When deliveries are to be written at the latest.
+    pub(super) fn receipts_deadline(&self) -> Option<MonoMillis> {
+        (!self.receipts.is_empty()).then(|| self.receipts_since.plus(DELIVERY_DELAY_MS))
+    }
+
+    /// Asks how much of its output a connection's other end has, if that matters.
+    pub(super) fn look_at_acknowledged(&mut self, connection: ConnectionId, host: &mut impl Host) {
+        if self.awaits_acknowledgement(connection) {
+            let bytes = host.acknowledged(connection);
+            self.handle_acknowledged(connection, bytes);
+        }
+    }
+
+    /// Looks at what has been acknowledged meanwhile, so that it no longer fills the user's mailbox and
+    /// is not sent again.
+    pub(super) fn settle_mail(&mut self, number: ServiceNumber, host: &mut impl Host) {
+        if let Some(connection) = self.sessions.get(number) {
+            self.look_at_acknowledged(connection, host);
+        }
+        let late = (number, ConnectionId(0))..=(number, ConnectionId(usize::MAX));
+        let late: Vec<_> = self.late.range(late).map(|(_, connection)| *connection).collect();
+        for connection in late {
+            self.look_at_acknowledged(connection, host);
+        }
+        if self.receipts.contains_key(&number) {
+            self.flush_deliveries(host);
+        }
+    }
+
+    /// Writes all deliveries that are known and not yet in the log. Where there is no room for them they are
+    /// kept for later.
+    pub fn flush_deliveries(&mut self, host: &mut impl Host) {
+        while !self.receipts.is_empty() {
+            let some: Vec<_> = self
+                .receipts
+                .iter()
+                .take(DELIVERIES_PER_EVENT)
+                .map(|(user, seq)| (*user, *seq))
+                .collect();
+            let bytes = Receipts::pack(some.iter().copied());
+            let receipts = Receipts::over(&bytes).unwrap_or_default();
+            if self.record(&Event::Delivered { receipts }, host).is_err() {
+                self.receipts_since = self.now.mono;
+                return;
+            }
+            for (user, _) in some {
+                self.receipts.remove(&user);
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What the engine knows of each connection: kind, stage, session. And who is in session where.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+
+use super::monitoring::Monitoring;
+use super::throttle::Bucket;
+use crate::id::{ConnectionId, MonoMillis, Seq, ServiceNumber};
+use crate::state::decide::search::Search;
+use crate::wire::Kind;
+use crate::wire::server::Presence;
+
+/// A user on a connection, from login to logout.
+pub(super) struct Session {
+    pub(super) number: ServiceNumber,
+    pub(super) requests: Bucket,
+    /// The last message that was sent on this connection.
+    pub(super) sent_through: Seq,
+    /// Messages were left in the mailbox while a search or a password was under way and the client slow.
+    pub(super) mail_left: bool,
+    /// `None` in a session that monitors nobody: few do.
+    pub(super) monitoring: Option<Box<Monitoring>>,
+}
+
+/// What a connection's next packet waits for.
+pub(super) enum Stage {
+    /// Nothing.
+    Ready,
+    /// A password is being hashed or compared: the job's ticket.
+    Password(u64),
+    /// A search is on its way through the users.
+    Search(Box<Search>),
+    /// What waits in the mailbox is being sent, as the client takes it.
+    Mail,
+    /// The engine has closed the connection.
+    Closing,
+}
+
+/// A message that was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Sent {
+    /// Up to which byte of the connection's output it goes.
+    pub(super) end: u64,
+    /// Whom it was for.
+    pub(super) to: ServiceNumber,
+    pub(super) seq: Seq,
+}
+
+/// A connection.
+pub(super) struct Peer {
+    pub(super) address: IpAddr,
+    /// The kind of its first packet.
+    pub(super) kind: Option<Kind>,
+    pub(super) stage: Stage,
+    pub(super) session: Option<Box<Session>>,
+    /// Since when there has been no session.
+    pub(super) sessionless_since: MonoMillis,
+    /// Its place among the connections without a session; the smallest came first.
+    pub(super) arrival: u64,
+    /// Messages that the other end has not acknowledged. They outlive the session that they were sent to.
+    pub(super) unacknowledged: VecDeque<Sent>,
+    /// Bytes of all output so far.
+    pub(super) emitted: u64,
+    /// `emitted` when the turn `queued_turn` began.
+    pub(super) queued_from: u64,
+    pub(super) queued_turn: u64,
+}
+
+impl Peer {
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.stage, Stage::Closing)
+    }
+
+    /// What the connection waited for is over: it is ready, or mail that was left meanwhile is sent first.
+    pub(super) fn go_on(&mut self) {
+        let left =
+            self.session.as_mut().is_some_and(|session| std::mem::take(&mut session.mail_left));
+        self.stage = if left { Stage::Mail } else { Stage::Ready };
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind.unwrap_or(Kind::User)
+    }
+}
+
+/// Which user is in session on which connection, and who can be seen.
+#[derive(Default)]
+pub(super) struct Sessions {
+    /// By number from the first on: the connection's id and one, 0 where there is no session.
+    connections: Vec<usize>,
+    visible: BTreeMap<ServiceNumber, Presence>,
+}
+
+impl Sessions {
+    pub(super) fn get(&self, number: ServiceNumber) -> Option<ConnectionId> {
+        let index = index(number)?;
+        self.connections.get(index)?.checked_sub(1).map(ConnectionId)
+    }
+
+    pub(super) fn start(&mut self, number: ServiceNumber, connection: ConnectionId) {
+        let Some(index) = index(number) else { return };
+        if index >= self.connections.len() {
+            self.connections.resize(index + 1, 0);
+        }
+        self.connections[index] = connection.0 + 1;
+    }
+
+    pub(super) fn end(&mut self, number: ServiceNumber) {
+        self.visible.remove(&number);
+        if let Some(entry) = index(number).and_then(|index| self.connections.get_mut(index)) {
+            *entry = 0;
+        }
+    }
+
+    /// How the user is shown from now on: as [`Presence::Offline`] when hidden.
+    pub(super) fn show(&mut self, number: ServiceNumber, presence: Presence) {
+        if presence == Presence::Offline {
+            self.visible.remove(&number);
+        } else {
+            self.visible.insert(number, presence);
+        }
+    }
+
+    /// How the user looks to others.
+    pub(super) fn presence(&self, number: ServiceNumber) -> Presence {
+        self.visible.get(&number).copied().unwrap_or(Presence::Offline)
+    }
+
+    /// Whether others see the user online.
+    pub(super) fn is_visible(&self, number: ServiceNumber) -> bool {
+        self.visible.contains_key(&number)
+    }
+
+    /// Who can be seen, from `start` on towards larger numbers.
+    pub(super) fn visible_up_from(
+        &self,
+        start: ServiceNumber,
+    ) -> impl Iterator<Item = ServiceNumber> {
+        self.visible.range(start..).map(|(number, _)| *number)
+    }
+
+    /// Who can be seen, from `start` on towards smaller numbers.
+    pub(super) fn visible_down_from(
+        &self,
+        start: ServiceNumber,
+    ) -> impl Iterator<Item = ServiceNumber> {
+        self.visible.range(..=start).rev().map(|(number, _)| *number)
+    }
+}
+
+fn index(number: ServiceNumber) -> Option<usize> {
+    number.0.checked_sub(ServiceNumber::FIRST.0).and_then(|index| usize::try_from(index).ok())
+}

@@ -1,0 +1,327 @@
+//! Who has tried too much, and for how long it has to wait. Protocol section 7.
+//!
+//! Counts in memory that is bounded; nothing of it outlives the server.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+
+use crate::id::{MonoMillis, ServiceNumber};
+use crate::limits::{RATE_WINDOW_MS, THROTTLE_MS_FIRST, THROTTLE_MS_MAX, THROTTLED_KEYS};
+
+/// Whose tries are counted together.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Key {
+    Number(ServiceNumber),
+    /// An IPv4 address, or the first 64 bits of an IPv6 address, which one subscriber usually has.
+    Address(u128),
+}
+
+impl Key {
+    pub(super) fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::Address(u128::from(u32::from(address))),
+            IpAddr::V6(address) => Self::Address(u128::from(address) >> 64 << 64),
+        }
+    }
+}
+
+/// A map that forgets what was touched longest ago when it is full.
+struct Recent<V> {
+    entries: BTreeMap<Key, (u64, V)>,
+    order: BTreeMap<u64, Key>,
+    touches: u64,
+}
+
+impl<V> Recent<V> {
+    const fn new() -> Self {
+        Self { entries: BTreeMap::new(), order: BTreeMap::new(), touches: 0 }
+    }
+
+    fn get(&self, key: Key) -> Option<&V> {
+        self.entries.get(&key).map(|(_, value)| value)
+    }
+
+    fn touch(&mut self, key: Key, fresh: impl FnOnce() -> V) -> &mut V {
+        self.touches += 1;
+        if let Some((touched, _)) = self.entries.get(&key) {
+            self.order.remove(touched);
+        } else if self.entries.len() >= THROTTLED_KEYS {
+            self.forget_oldest();
+        }
+        self.order.insert(self.touches, key);
+        let (touched, value) = self.entries.entry(key).or_insert_with(|| (0, fresh()));
+        *touched = self.touches;
+        value
+    }
+
+    fn remove(&mut self, key: Key) {
+        if let Some((touched, _)) = self.entries.remove(&key) {
+            self.order.remove(&touched);
+        }
+    }
+
+    fn oldest(&self) -> Option<&V> {
+        self.order.first_key_value().and_then(|(_, key)| self.get(*key))
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, key)) = self.order.pop_first() {
+            self.entries.remove(&key);
+        }
+    }
+}
+
+/// Allows so many within a minute; who goes on is blocked, at first for a second, then twice as long
+/// with each further try, be it looked at or not.
+pub(super) struct Guard {
+    /// 0: no limit.
+    limit: u32,
+    entries: Recent<Entry>,
+}
+
+#[derive(Default)]
+struct Entry {
+    /// The latest, within the window and up to the limit.
+    times: VecDeque<MonoMillis>,
+    blocked_until: MonoMillis,
+    strikes: u32,
+}
+
+impl Entry {
+    fn penalty_ms(&self) -> u64 {
+        let doubled = 1_u64.checked_shl(self.strikes).unwrap_or(u64::MAX);
+        THROTTLE_MS_FIRST.saturating_mul(doubled).min(THROTTLE_MS_MAX)
+    }
+
+    /// One try too many: the next one waits, and the one after that twice as long. The time in milliseconds.
+    fn strike(&mut self, now: MonoMillis) -> u64 {
+        let wait_ms = self.penalty_ms();
+        self.strikes = self.strikes.saturating_add(1);
+        self.blocked_until = now.plus(wait_ms);
+        wait_ms
+    }
+
+    fn is_over(&self, now: MonoMillis) -> bool {
+        let last =
+            self.times.back().map_or(self.blocked_until, |time| self.blocked_until.max(*time));
+        now.since(last) > RATE_WINDOW_MS
+    }
+}
+
+impl Guard {
+    pub(super) const fn new(limit: u32) -> Self {
+        Self { limit, entries: Recent::new() }
+    }
+
+    /// Whether another try is looked at. Where it is not, the time to wait in milliseconds, which this
+    /// very try has made longer.
+    pub(super) fn check(&mut self, key: Key, now: MonoMillis) -> Result<(), u64> {
+        if self.entries.get(key).is_none_or(|entry| now >= entry.blocked_until) {
+            return Ok(());
+        }
+        Err(self.entries.touch(key, Entry::default).strike(now))
+    }
+
+    /// Counts what is limited: a failed login, a registration.
+    pub(super) fn count(&mut self, key: Key, now: MonoMillis) {
+        if self.limit == 0 {
+            return;
+        }
+        while self.entries.oldest().is_some_and(|entry| entry.is_over(now)) {
+            self.entries.forget_oldest();
+        }
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let entry = self.entries.touch(key, Entry::default);
+        if entry.is_over(now) {
+            *entry = Entry::default();
+        }
+        while entry.times.front().is_some_and(|time| now.since(*time) > RATE_WINDOW_MS) {
+            entry.times.pop_front();
+        }
+        if entry.times.len() >= limit {
+            entry.times.pop_front();
+            entry.times.push_back(now);
+            entry.strike(now);
+        } else {
+            entry.times.push_back(now);
+            if entry.times.len() == limit {
+                entry.blocked_until = now.plus(entry.penalty_ms());
+            }
+        }
+    }
+
+    /// Forgets what was counted.
+    pub(super) fn clear(&mut self, key: Key) {
+        self.entries.remove(key);
+    }
+}
+
+/// A bucket that fills at a steady rate, and out of which everything that is done takes its share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    level: u64,
+    filled: MonoMillis,
+}
+
+/// How a bucket fills, how much it holds, and what one thing takes out of it. The unit is whatever makes
+/// all three whole numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    per_ms: u64,
+    capacity: u64,
+    cost: u64,
+}
+
+impl Rate {
+    /// So many a second, and so many at once.
+    pub(super) fn per_second(rate: u32, burst: u32) -> Self {
+        Self { per_ms: u64::from(rate), capacity: u64::from(burst) * 1_000, cost: 1_000 }
+    }
+
+    /// So many a minute, all of them at once if they come so.
+    fn per_minute(rate: u32) -> Self {
+        Self { per_ms: u64::from(rate), capacity: u64::from(rate) * 60_000, cost: 60_000 }
+    }
+}
+
+impl Bucket {
+    pub(super) const fn full(rate: Rate, now: MonoMillis) -> Self {
+        Self { level: rate.capacity, filled: now }
+    }
+
+    /// Takes one out, or says in how many milliseconds there is one.
+    pub(super) fn take(&mut self, rate: Rate, now: MonoMillis) -> Result<(), u64> {
+        let added = now.since(self.filled).saturating_mul(rate.per_ms);
+        self.level = self.level.saturating_add(added).min(rate.capacity);
+        self.filled = now;
+        match self.level.checked_sub(rate.cost) {
+            Some(left) => {
+                self.level = left;
+                Ok(())
+            }
+            None => Err((rate.cost - self.level).div_ceil(rate.per_ms.max(1)).max(1)),
+        }
+    }
+}
+
+/// So many connections a minute from an address.
+pub(super) struct ConnectionGuard {
+    /// 0: no limit.
+    per_minute: u32,
+    buckets: Recent<Bucket>,
+}
+
+impl ConnectionGuard {
+    pub(super) const fn new(per_minute: u32) -> Self {
+        Self { per_minute, buckets: Recent::new() }
+    }
+
+    /// Whether an address may open one more, or in how many milliseconds.
+    pub(super) fn check(&mut self, address: IpAddr, now: MonoMillis) -> Result<(), u64> {
+        if self.per_minute == 0 {
+            return Ok(());
+        }
+        let is_over = |bucket: &Bucket| now.since(bucket.filled) > RATE_WINDOW_MS;
+        while self.buckets.oldest().is_some_and(is_over) {
+            self.buckets.forget_oldest();
+        }
+        let rate = Rate::per_minute(self.per_minute);
+        self.buckets.touch(Key::of(address), || Bucket::full(rate, now)).take(rate, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: Key = Key::Number(ServiceNumber(10_001));
+
+    fn at(ms: u64) -> MonoMillis {
+        MonoMillis(1_000_000 + ms)
+    }
+
+    #[test]
+    fn the_sixth_try_waits_a_second_and_each_further_one_twice_as_long() {
+        let mut guard = Guard::new(5);
+        for try_number in 0..5 {
+            assert_eq!(guard.check(ANN, at(try_number)), Ok(()));
+            guard.count(ANN, at(try_number));
+        }
+        for (try_number, wait_s) in
+            [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900].iter().enumerate()
+        {
+            assert_eq!(guard.check(ANN, at(10)), Err(wait_s * 1_000), "try {try_number}");
+        }
+        assert_eq!(guard.check(ANN, at(10 + 899_999)), Err(900_000));
+        for _ in 0..1_000 {
+            assert_eq!(guard.check(ANN, at(900_010)), Err(900_000));
+        }
+    }
+
+    #[test]
+    fn who_waits_is_looked_at_again() {
+        let mut guard = Guard::new(5);
+        for _ in 0..5 {
+            guard.count(ANN, at(0));
+        }
+        assert_eq!(guard.check(ANN, at(0)), Err(1_000));
+        assert_eq!(guard.check(ANN, at(1_000)), Ok(()));
+        guard.count(ANN, at(1_000));
+        assert_eq!(guard.check(ANN, at(1_001)), Err(4_000));
+        guard.clear(ANN);
+        assert_eq!(guard.check(ANN, at(1_001)), Ok(()));
+    }
+
+    #[test]
+    fn failures_spread_over_more_than_a_minute_block_nobody() {
+        let mut guard = Guard::new(5);
+        for minute_quarter in 0..50 {
+            let now = at(minute_quarter * 15_001);
+            assert_eq!(guard.check(ANN, now), Ok(()));
+            guard.count(ANN, now);
+        }
+    }
+
+    #[test]
+    fn no_limit_blocks_nobody() {
+        let mut guard = Guard::new(0);
+        for _ in 0..1_000 {
+            guard.count(ANN, at(0));
+            assert_eq!(guard.check(ANN, at(0)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut guard = Guard::new(1);
+        let bound = u32::try_from(THROTTLED_KEYS).unwrap();
+        for number in 0..=bound {
+            guard.count(Key::Number(ServiceNumber(number)), at(0));
+        }
+        assert_eq!(guard.check(Key::Number(ServiceNumber(0)), at(0)), Ok(()));
+        assert_eq!(guard.check(Key::Number(ServiceNumber(1)), at(0)), Err(1_000));
+        guard.count(ANN, at(RATE_WINDOW_MS * 2 + 4_000));
+        assert!(guard.entries.entries.len() <= 2);
+    }
+
+    #[test]
+    fn a_minutes_connections_may_come_at_once_and_then_one_by_one() {
+        let mut guard = ConnectionGuard::new(3);
+        let address = IpAddr::from([192, 0, 2, 1]);
+        for _ in 0..3 {
+            assert_eq!(guard.check(address, at(0)), Ok(()));
+        }
+        assert!(guard.check(address, at(0)).is_err());
+        assert_eq!(guard.check(IpAddr::from([192, 0, 2, 2]), at(0)), Ok(()));
+        assert_eq!(guard.check(address, at(20_000)), Ok(()));
+        assert!(guard.check(address, at(20_000)).is_err());
+    }
+
+    #[test]
+    fn ipv6_neighbours_count_together_and_mapped_addresses_as_ipv4() {
+        let key = |text: &str| Key::of(text.parse().unwrap());
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+    }
+}

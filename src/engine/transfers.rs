@@ -1,0 +1,145 @@
+//! File transfers between two sessions: offered, allowed, flowing. Protocol section 4, `0x13` to `0x15`.
+//!
+//! Knows numbers and lengths; the file itself only passes through. Nothing of it is in the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::ServiceNumber;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Transfer {
+    length: u32,
+    sent: u32,
+    allowed: bool,
+}
+
+/// What becomes of a piece.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Piece {
+    /// It is passed on.
+    Passed,
+    /// It goes over the length: the transfer has ended.
+    TooLong,
+    /// There is no transfer that it belongs to.
+    Unknown,
+}
+
+/// All transfers, by sender and receiver: one at a time from one to another.
+#[derive(Default)]
+pub(super) struct Transfers {
+    by_sender: BTreeMap<(ServiceNumber, ServiceNumber), Transfer>,
+    by_receiver: BTreeSet<(ServiceNumber, ServiceNumber)>,
+}
+
+impl Transfers {
+    /// An offer; false where there is one already.
+    pub(super) fn offer(&mut self, from: ServiceNumber, to: ServiceNumber, length: u32) -> bool {
+        if self.by_sender.contains_key(&(from, to)) {
+            return false;
+        }
+        self.by_sender.insert((from, to), Transfer { length, sent: 0, allowed: false });
+        self.by_receiver.insert((to, from));
+        true
+    }
+
+    /// The receiver allows an offer; false where none is open. An empty file is complete with it.
+    pub(super) fn allow(&mut self, from: ServiceNumber, to: ServiceNumber) -> bool {
+        match self.by_sender.get_mut(&(from, to)) {
+            Some(transfer) if !transfer.allowed => {
+                transfer.allowed = true;
+                if transfer.length == 0 {
+                    self.end(from, to);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends a transfer at any stage; false where there is none.
+    pub(super) fn end(&mut self, from: ServiceNumber, to: ServiceNumber) -> bool {
+        self.by_receiver.remove(&(to, from));
+        self.by_sender.remove(&(from, to)).is_some()
+    }
+
+    /// Counts a piece of `length` bytes.
+    pub(super) fn piece(&mut self, from: ServiceNumber, to: ServiceNumber, length: usize) -> Piece {
+        let Some(transfer) =
+            self.by_sender.get_mut(&(from, to)).filter(|transfer| transfer.allowed)
+        else {
+            return Piece::Unknown;
+        };
+        let sent = u32::try_from(length).ok().and_then(|length| transfer.sent.checked_add(length));
+        match sent.filter(|sent| *sent <= transfer.length) {
+            Some(sent) => {
+                transfer.sent = sent;
+                if sent == transfer.length {
+                    self.end(from, to);
+                }
+                Piece::Passed
+            }
+            None => {
+                self.end(from, to);
+                Piece::TooLong
+            }
+        }
+    }
+
+    /// Whether pieces may flow from one to another.
+    pub(super) fn flows(&self, from: ServiceNumber, to: ServiceNumber) -> bool {
+        self.by_sender.get(&(from, to)).is_some_and(|transfer| transfer.allowed)
+    }
+
+    /// Ends all transfers of a user whose session has ended. The other sides, in ascending order.
+    pub(super) fn end_all(&mut self, user: ServiceNumber) -> BTreeSet<ServiceNumber> {
+        let all = (user, ServiceNumber(0))..=(user, ServiceNumber(u32::MAX));
+        let sent_to = self.by_sender.range(all.clone()).map(|((_, to), _)| *to);
+        let received_from = self.by_receiver.range(all).map(|(_, from)| *from);
+        let others: BTreeSet<_> = sent_to.chain(received_from).collect();
+        for other in &others {
+            self.end(user, *other);
+            self.end(*other, user);
+        }
+        others
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: ServiceNumber = ServiceNumber(10_001);
+    const BEN: ServiceNumber = ServiceNumber(10_002);
+
+    #[test]
+    fn pieces_flow_once_allowed_and_until_the_length_is_reached() {
+        let mut transfers = Transfers::default();
+        assert!(transfers.offer(ANN, BEN, 5));
+        assert!(!transfers.offer(ANN, BEN, 5));
+        assert_eq!(transfers.piece(ANN, BEN, 1), Piece::Unknown);
+        assert!(transfers.allow(ANN, BEN));
+        assert!(!transfers.allow(ANN, BEN));
+        assert_eq!(transfers.piece(ANN, BEN, 3), Piece::Passed);
+        assert_eq!(transfers.piece(ANN, BEN, 0), Piece::Passed);
+        assert_eq!(transfers.piece(ANN, BEN, 2), Piece::Passed);
+        assert_eq!(transfers.piece(ANN, BEN, 0), Piece::Unknown);
+    }
+
+    #[test]
+    fn a_piece_too_long_and_a_lost_session_end_the_transfer() {
+        let mut transfers = Transfers::default();
+        assert!(transfers.offer(ANN, BEN, 5) && transfers.allow(ANN, BEN));
+        assert_eq!(transfers.piece(ANN, BEN, 6), Piece::TooLong);
+        assert!(!transfers.flows(ANN, BEN));
+        assert!(transfers.offer(ANN, BEN, 5) && transfers.offer(BEN, ANN, 0));
+        assert!(transfers.end_all(BEN).into_iter().eq([ANN]));
+        assert!(transfers.by_sender.is_empty() && transfers.by_receiver.is_empty());
+    }
+
+    #[test]
+    fn an_empty_file_is_complete_when_it_is_allowed() {
+        let mut transfers = Transfers::default();
+        assert!(transfers.offer(ANN, BEN, 0) && transfers.allow(ANN, BEN));
+        assert!(transfers.offer(ANN, BEN, 0));
+    }
+}

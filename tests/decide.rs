@@ -1,0 +1,22 @@
+//! What the server does for each request, as the protocol's sections 1 to 4, 6 and 7 have it: given a
+//! world of users, when one of them asks for something, then these packets come and this changes.
+
+#[cfg(test)]
+mod kit;
+
+#[cfg(test)]
+mod decide {
+    mod accounts;
+    mod failures;
+    mod files;
+    mod friends;
+    mod groups;
+    mod limits;
+    mod login;
+    mod messages;
+    mod monitor;
+    mod presence;
+    mod restart;
+    mod search;
+    mod turns;
+}

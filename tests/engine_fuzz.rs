@@ -1,0 +1,373 @@
+//! The engine under arbitrary inputs: whatever comes, it does not panic, what it sends are packets, closed
+//! connections get nothing more, and the journal always makes the same state again.
+//!
+//! `OICQ_SEED` runs the sequence of one seed, `OICQ_SEQUENCES` more of them.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
+
+mod chance;
+mod kit;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use chance::Chance;
+use kit::{World, verdict};
+use oicq::codec::charset::Charset;
+use oicq::engine::{Overdue, PasswordJob, Settings};
+use oicq::id::{ConnectionId, ServiceNumber};
+use oicq::wire::{Code, Kind};
+
+/// The layouts of what clients send, in the protocol's letters; the number of one's own first where it is.
+const LAYOUTS: &[(u8, &str)] = &[
+    (0x01, "SMSTTSTTSSSTSTSSSSST"),
+    (0x02, "LST"),
+    (0x03, "LLS"),
+    (0x04, "LTS"),
+    (0x05, "LL"),
+    (0x06, "LS"),
+    (0x07, "LTS"),
+    (0x08, "LT"),
+    (0x09, "LTLTLT"),
+    (0x0A, "LLTT"),
+    (0x0B, "LS"),
+    (0x0C, "LL"),
+    (0x0D, "LLS"),
+    (0x0E, "LL"),
+    (0x10, "LT"),
+    (0x11, "LL"),
+    (0x12, "LSMSTTSTTSSSTSTSSSSST"),
+    (0x13, "LLSL"),
+    (0x14, "LLT"),
+    (0x15, "LLB"),
+    (0x16, "L"),
+    (0x17, "LLT"),
+    (0x40, "L"),
+    (0x42, "LLL"),
+];
+
+const TEXTS: &[&[u8]] = &[
+    b"",
+    b"secret",
+    b"secret",
+    b"ann",
+    b"a.txt",
+    "你好".as_bytes(),
+    b"\xC4\xE3",
+    b"two\nlines",
+    b"a\0b",
+    b"SELECT * FROM users WHERE online = 1 OR nickname LIKE '%n_' ORDER BY age DESC LIMIT 3",
+    b"SELECT",
+];
+
+fn text(chance: &mut Chance) -> Vec<u8> {
+    match chance.below(40) {
+        0 => vec![b'x'; chance.pick(&[64, 65, 255, 256, 1_024, 1_025, 8_192, 8_193])],
+        1 => (0..chance.below(9)).map(|_| chance.byte()).collect(),
+        _ => chance.pick(TEXTS).to_vec(),
+    }
+}
+
+fn number(chance: &mut Chance, own: u32) -> u32 {
+    match chance.below(12) {
+        0 => own,
+        1 => chance.pick(&[0, 1, u32::MAX, 10_000, 10_020]),
+        _ => 10_001 + u32::from(chance.byte() % 6),
+    }
+}
+
+/// A good registration or login, without which sequences would rarely get anywhere.
+fn entrance(chance: &mut Chance, own: u32, registered: bool) -> (u8, Vec<u8>) {
+    let secret = [0, 6, b's', b'e', b'c', b'r', b'e', b't'];
+    if !registered {
+        let authentication = chance.byte() % 3;
+        let head = [&[0, 1, b'n', 0, 7][..], &secret].concat();
+        (0x01, [&head[..], &[0; 26], &[authentication]].concat())
+    } else {
+        (0x02, [&own.to_be_bytes()[..], &secret, &[chance.byte() % 2]].concat())
+    }
+}
+
+fn content(chance: &mut Chance, own: u32) -> (u8, Vec<u8>) {
+    let (mut packet_type, mut layout) = chance.pick(LAYOUTS);
+    // What several users do with one another is met often enough only if it is tried often.
+    if chance.one_in(2) {
+        let common = [0x03, 0x04, 0x0C, 0x11, 0x13, 0x14, 0x15, 0x17];
+        let wanted = chance.pick(&common);
+        let known = LAYOUTS.iter().find(|known| known.0 == wanted);
+        (packet_type, layout) = *known.expect("they are all listed");
+    }
+    let mut content = Vec::new();
+    for (index, field) in layout.chars().enumerate() {
+        match field {
+            'T' if packet_type == 0x09 && index == 1 => content.push(2),
+            'T' => content.push(if chance.one_in(9) { chance.byte() } else { chance.byte() % 4 }),
+            'M' => content.extend_from_slice(&[chance.byte() % 2, chance.byte()]),
+            'L' if index == 0 && !chance.one_in(200) => {
+                content.extend_from_slice(&own.to_be_bytes())
+            }
+            'L' => content.extend_from_slice(&number(chance, own).to_be_bytes()),
+            'S' => {
+                let text = text(chance);
+                let length = u16::try_from(text.len()).expect("texts are that short");
+                content.extend_from_slice(&length.to_be_bytes());
+                content.extend_from_slice(&text);
+            }
+            _ => content.extend_from_slice(&text(chance)),
+        }
+    }
+    (packet_type, content)
+}
+
+fn packet(chance: &mut Chance, kind: u8, (packet_type, content): (u8, Vec<u8>)) -> Vec<u8> {
+    let mut bytes = vec![0x81, kind, 0x01, packet_type];
+    bytes.extend_from_slice(&u32::try_from(content.len()).expect("it is short").to_be_bytes());
+    bytes.extend_from_slice(&content);
+    if chance.one_in(60) {
+        for _ in 0..=chance.below(3) {
+            let place = chance.below(bytes.len());
+            bytes[place] = chance.byte();
+        }
+    }
+    if chance.one_in(200) {
+        bytes.truncate(chance.below(bytes.len()));
+    }
+    bytes
+}
+
+fn settings(chance: &mut Chance) -> Settings {
+    let few = |chance: &mut Chance, some: u32| if chance.one_in(2) { 0 } else { some };
+    let charset = chance.pick(&[Charset::Utf8, Charset::Utf8, Charset::Gb18030]);
+    Settings {
+        charset,
+        registration_open: true,
+        operators: [ServiceNumber(10_002), ServiceNumber(10_003)].into(),
+        services: [(Kind::Chat, ServiceNumber(10_004)), (Kind::Fax, ServiceNumber(10_020))].into(),
+        max_connections: if chance.one_in(3) { 4 } else { usize::MAX },
+        login_failures: few(chance, 3),
+        registrations: few(chance, 6),
+        connections: few(chance, 30),
+        requests_per_second: few(chance, 20),
+        requests_burst: few(chance, 50),
+        mailbox_messages: chance.pick(&[0, 1, 4, 1_000]),
+        mailbox_bytes: chance.pick(&[0, 20, 10_000, 1 << 20]),
+    }
+}
+
+/// What the sequence knows of one connection.
+struct Peer {
+    kind: u8,
+    /// Nothing more may come to it.
+    closed: bool,
+    received: u64,
+}
+
+struct Fuzz {
+    world: World,
+    peers: BTreeMap<ConnectionId, Peer>,
+    jobs: Vec<PasswordJob>,
+}
+
+impl Fuzz {
+    fn step(mut self, chance: &mut Chance) -> Self {
+        let peer = self.peers.keys().copied().nth(chance.below(self.peers.len().max(1)));
+        match (chance.weighted(&[160, 8, 4, 6, 4, 2, 2, 1, 1, 1, 8]), peer) {
+            (1, _) | (_, None) => self.connect(chance),
+            (0, Some(id)) => self.send(id, chance),
+            (2, Some(id)) => {
+                self.world.disconnect(id);
+                self.peers.remove(&id);
+            }
+            (3, _) => self.world.pass(chance.pick(&[0, 1, 49, 50, 51, 1_000, 60_000, 1 << 40])),
+            (4, Some(id)) if self.world.deaf.contains(&id) => {
+                self.world.deaf.retain(|deaf| *deaf != id);
+            }
+            (4, Some(id)) => self.world.deaf.push(id),
+            (5, _) => self.world.journal.full = !self.world.journal.full && chance.one_in(3),
+            (6, Some(id)) => {
+                let overdue = chance.pick(&[Overdue::Login, Overdue::Idle, Overdue::Slow]);
+                self.world.turn(|engine, journal| engine.handle_overdue(id, overdue, journal));
+            }
+            (7, _) => return self.restart(chance.one_in(3)),
+            (8, _) => self.world.hold_passwords = !self.world.hold_passwords,
+            (9, Some(id)) => self.world.turn(|engine, journal| engine.handle_room(id, journal)),
+            (_, Some(id)) => self.acknowledge_some(id, chance),
+        }
+        self.answer_passwords(chance);
+        self.look();
+        self
+    }
+
+    fn connect(&mut self, chance: &mut Chance) {
+        let six = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(chance.byte()));
+        let four = [192, 0, 2, chance.byte() % 3];
+        let address = if chance.one_in(4) { six.into() } else { IpAddr::from(four) };
+        let id = self.world.connect_from(address);
+        let kind =
+            if chance.one_in(6) { chance.pick(&[0x05, 0x05, 0x02, 0x04, 0x03]) } else { 0x0A };
+        self.peers.insert(id, Peer { kind, closed: false, received: 0 });
+    }
+
+    fn send(&mut self, id: ConnectionId, chance: &mut Chance) {
+        // Each connection has a favourite number, which it mostly claims.
+        let kind = self.peers[&id].kind;
+        let favourite = match kind {
+            0x05 => 10_004,
+            _ => [10_001, 10_002, 10_003, 10_005, 10_006][id.0 % 5],
+        };
+        let mut bytes = Vec::new();
+        for _ in 0..=chance.below(3) {
+            let in_session = self.world.engine.expected(id).content_bytes_max > 8_192;
+            let registered = self.world.engine.state().user_count() >= 6;
+            let inside = in_session && !chance.one_in(60);
+            let said = if inside || chance.one_in(20) {
+                content(chance, favourite)
+            } else {
+                entrance(chance, favourite, registered)
+            };
+            bytes.extend_from_slice(&packet(chance, kind, said));
+            if chance.one_in(2) {
+                self.world.send_bytes(id, &std::mem::take(&mut bytes));
+            }
+        }
+        self.world.send_bytes(id, &bytes);
+    }
+
+    /// The system knows of some bytes that they have arrived; the engine may hear of it later.
+    fn acknowledge_some(&mut self, id: ConnectionId, chance: &mut Chance) {
+        let received = usize::try_from(self.peers[&id].received).unwrap();
+        let known = self.world.journal.acknowledged.get(&id).copied().unwrap_or(0);
+        let bytes = known.max(chance.below(received + 1) as u64);
+        self.world.journal.acknowledged.insert(id, bytes);
+        if chance.one_in(2) {
+            self.world.turn(|engine, _| engine.handle_acknowledged(id, bytes));
+        }
+    }
+
+    /// Passwords take their time, and are done in any order.
+    fn answer_passwords(&mut self, chance: &mut Chance) {
+        if self.world.hold_passwords {
+            while let Some(job) = self.world.engine.poll_password_job() {
+                self.jobs.push(job);
+            }
+        }
+        while !self.jobs.is_empty() && (!self.world.hold_passwords || chance.one_in(3)) {
+            let job = self.jobs.swap_remove(chance.below(self.jobs.len()));
+            let done = verdict(&job);
+            self.world.turn(|engine, journal| engine.handle_verdict(done, journal));
+        }
+    }
+
+    /// Ends the server in either way, and starts another.
+    fn restart(mut self, in_order: bool) -> Self {
+        if in_order {
+            self.world.turn(|engine, journal| engine.handle_shutdown(journal));
+            self.look();
+            assert!(self.peers.values().all(|peer| peer.closed), "everybody is closed");
+        }
+        self.check_replay();
+        let mut world = self.world.restart();
+        world.hold_passwords = false;
+        let fuzz = Self { world, peers: BTreeMap::new(), jobs: Vec::new() };
+        fuzz.check_replay();
+        fuzz
+    }
+
+    fn check_replay(&self) {
+        let replayed = self.world.journal.replay().digest();
+        assert!(self.world.digest() == replayed, "the journal makes the same state again");
+    }
+
+    /// Looks at all that has been sent.
+    fn look(&mut self) {
+        for (id, peer) in &mut self.peers {
+            let got = self.world.take(*id);
+            assert!(!peer.closed || got.is_empty(), "{id:?} is closed, and gets {got:?}");
+            for packet in &got {
+                // Decodes it, and panics if it is none.
+                let _ = (packet.packet(), packet.notice());
+                let kind = self.world.engine.expected(*id).kind.unwrap_or(Kind::User);
+                assert!([kind as u8, Kind::User as u8].contains(&packet.receiver), "{packet:?}");
+                peer.received += 8 + packet.content.len() as u64;
+            }
+            peer.closed = self.world.is_closed(*id);
+            assert_eq!(peer.closed, self.world.engine.is_closing(*id), "{id:?}");
+        }
+    }
+}
+
+#[test]
+fn no_input_brings_the_engine_down() {
+    for seed in chance::seeds(60) {
+        // Shown when the test fails.
+        println!("OICQ_SEED={seed}");
+        let mut chance = Chance::new(seed);
+        let world = World::with(settings(&mut chance));
+        let mut fuzz = Fuzz { world, peers: BTreeMap::new(), jobs: Vec::new() };
+        for _ in 0..300 {
+            fuzz = fuzz.step(&mut chance);
+        }
+        fuzz.check_replay();
+        let in_order = chance.one_in(2);
+        drop(fuzz.restart(in_order));
+    }
+}
+
+/// What can be wrong with a packet, in the order in which it is checked, and what is told of it.
+const CHECKS: [(u8, Code); 9] = [
+    (0x00, Code::Malformed),
+    (0x00, Code::Malformed),
+    (0x00, Code::Malformed),
+    (0x03, Code::TooLarge),
+    (0x99, Code::UnknownType),
+    (0x03, Code::NotLoggedIn),
+    (0x03, Code::Malformed),
+    (0x03, Code::WrongNumber),
+    (0x03, Code::UnknownNumber),
+];
+
+fn faulty(wrong: impl Fn(usize) -> bool, own: u32) -> Vec<u8> {
+    let claimed = if wrong(7) { own + 1 } else { own };
+    let receiver: u32 = if wrong(8) { 9 } else { own };
+    let text = if wrong(6) { &[0, 9, b'a'][..] } else { &[0, 1, b'a'] };
+    let content = [&claimed.to_be_bytes()[..], &receiver.to_be_bytes(), text].concat();
+    let length: u32 =
+        if wrong(3) { 65_537 } else { u32::try_from(content.len()).expect("it is short") };
+    let header = [
+        if wrong(0) { 0x18 } else { 0x81 },
+        if wrong(1) { 0x01 } else { 0x0A },
+        if wrong(2) { 0x0A } else { 0x01 },
+        if wrong(4) { 0x99 } else { 0x03 },
+    ];
+    [&header[..], &length.to_be_bytes(), &content].concat()
+}
+
+#[test]
+fn the_first_check_that_fails_is_told() {
+    let (_, registration) = (0x01, [&[0, 1, b'n', 0, 7, 0, 6][..], b"secret", &[0; 27]].concat());
+    for faults in 1_u32..1 << CHECKS.len() {
+        let wrong = |check: usize| faults >> check & 1 == 1;
+        let mut world = World::new();
+        let id = world.connect();
+        let length = u8::try_from(registration.len()).expect("it is short");
+        world.send_bytes(id, &[&[0x81, 0x0A, 1, 1, 0, 0, 0, length][..], &registration].concat());
+        if !wrong(5) {
+            let log_in =
+                [&[0x81, 0x0A, 1, 2, 0, 0, 0, 13, 0, 0, 0x27, 0x11, 0, 6][..], b"secret\0"];
+            world.send_bytes(id, &log_in.concat());
+        }
+        let entered = world.take(id).len();
+        assert_eq!(entered, if wrong(5) { 1 } else { 2 });
+        world.send_bytes(id, &faulty(wrong, 10_001));
+        let first = faults.trailing_zeros() as usize;
+        let (packet_type, code) = CHECKS[first];
+        let got = world.take(id);
+        let [notice] = &got[..] else { panic!("{faults:09b}: {got:?}") };
+        let (of, told, _) = notice.notice().expect("a notice");
+        assert_eq!(told, code, "{faults:09b}: {notice:?}");
+        // A type that nobody knows may be too large as well: the notice may name it or not.
+        assert!(of == packet_type || first == 3 && wrong(4), "{faults:09b}: {notice:?}");
+        let refusal = matches!(code, Code::UnknownType | Code::UnknownNumber);
+        assert_eq!(world.is_closed(id), !refusal, "{faults:09b}");
+    }
+}
