@@ -1,0 +1,8 @@
+//! Command lines: what both programs share, and what the server is called with.
+
+pub mod options;
+pub mod page;
+mod parts;
+pub mod settings;
+mod table;
+pub mod values;

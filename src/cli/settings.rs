@@ -1,0 +1,98 @@
+//! What a server is started with, as a plain struct with the defaults.
+//!
+//! It never says how a value is written on a command line, and never acts on one.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::engine::Settings;
+use crate::limits::{
+    IDLE_TIMEOUT_MS, LOGIN_TIMEOUT_MS, PASSWORD_MEMORY_KIB, PASSWORD_PASSES, SEGMENT_BYTES,
+    SLOW_TIMEOUT_MS,
+};
+use crate::log::Durability;
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// The log's folder.
+    pub data: PathBuf,
+    /// What replies wait for.
+    pub durability: Durability,
+    /// Bytes of one log file.
+    pub segment_bytes: u64,
+    /// What new passwords' hashes cost.
+    pub password_cost: Cost,
+    /// How long clients are waited for.
+    pub timeouts: Timeouts,
+    /// What the engine is told.
+    pub settings: Settings,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8_000))],
+            data: PathBuf::from("data/store"),
+            durability: Durability::Always,
+            segment_bytes: SEGMENT_BYTES,
+            password_cost: Cost::default(),
+            timeouts: Timeouts::default(),
+            settings: Settings::default(),
+        }
+    }
+}
+
+/// How long clients are waited for, in milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// For a login, on a connection without a session.
+    pub login_ms: u64,
+    /// For the next byte.
+    pub idle_ms: u64,
+    /// For the client to take some of what waits for it.
+    pub slow_ms: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { login_ms: LOGIN_TIMEOUT_MS, idle_ms: IDLE_TIMEOUT_MS, slow_ms: SLOW_TIMEOUT_MS }
+    }
+}
+
+/// What a new password's hash costs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cost {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub passes: u32,
+}
+
+impl Default for Cost {
+    fn default() -> Self {
+        Self { memory_kib: PASSWORD_MEMORY_KIB, passes: PASSWORD_PASSES }
+    }
+}
+
+impl Cost {
+    /// The same for Argon2, which cannot be run with all of them.
+    pub fn params(self) -> Result<argon2::Params, argon2::Error> {
+        argon2::Params::new(self.memory_kib, self.passes, 1, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cost_that_argon2_cannot_take_is_known_before() {
+        assert!(Cost::default().params().is_ok());
+        assert!(Cost { memory_kib: 8, passes: 1 }.params().is_ok());
+        assert!(Cost { memory_kib: 7, passes: 1 }.params().is_err());
+        assert!(Cost { memory_kib: 8, passes: 0 }.params().is_err());
+    }
+}

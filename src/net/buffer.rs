@@ -1,0 +1,121 @@
+//! Bytes that wait: for the rest of their packet, or for the other end to take them.
+//!
+//! Owns appending at one end and taking from the other without moving all of it each time. It never
+//! holds memory while it is empty, which is what most connections' buffers are, most of the time.
+
+/// The spare memory that is kept for the next buffers, in vectors.
+const SPARES: usize = 64;
+/// Larger memory is given back to the system.
+const SPARE_BYTES_MAX: usize = 64 * 1_024;
+/// Taken bytes are cut off when they are at least this many, and half of all.
+const CUT_BYTES_MIN: usize = 4 * 1_024;
+
+/// A queue of bytes.
+#[derive(Default, Debug)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+/// The memory of buffers that became empty, for those that become filled: between two turns hardly
+/// any buffer holds bytes, and within one no message needs new memory.
+#[derive(Default, Debug)]
+pub(super) struct Spares(Vec<Vec<u8>>);
+
+impl Buffer {
+    /// How many bytes wait.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    /// Whether no byte waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All bytes that wait.
+    pub(super) fn waiting(&self) -> &[u8] {
+        &self.bytes[self.taken..]
+    }
+
+    /// Appends bytes.
+    pub(super) fn push(&mut self, bytes: &[u8], spares: &mut Spares) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.bytes.capacity() == 0 {
+            self.bytes = spares.0.pop().unwrap_or_default();
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Takes bytes off the front.
+    pub(super) fn take(&mut self, count: usize, spares: &mut Spares) {
+        debug_assert!(count <= self.len(), "only what waits is taken");
+        self.taken += count.min(self.len());
+        if self.is_empty() {
+            self.clear(spares);
+        } else if self.taken >= CUT_BYTES_MIN && self.taken * 2 >= self.bytes.len() {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+    }
+
+    /// Drops all bytes, and gives the memory away.
+    pub(super) fn clear(&mut self, spares: &mut Spares) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        self.taken = 0;
+        if spares.0.len() < SPARES && (1..=SPARE_BYTES_MAX).contains(&bytes.capacity()) {
+            bytes.clear();
+            spares.0.push(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_out_as_they_went_in_whatever_the_pieces() {
+        let (mut buffer, mut spares) = (Buffer::default(), Spares::default());
+        let bytes: Vec<u8> = (0..100_000_u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        let mut out = Vec::new();
+        for piece in bytes.chunks(977) {
+            buffer.push(piece, &mut spares);
+            let count = buffer.len().min(700);
+            out.extend_from_slice(&buffer.waiting()[..count]);
+            buffer.take(count, &mut spares);
+        }
+        out.extend_from_slice(buffer.waiting());
+        buffer.take(buffer.len(), &mut spares);
+        assert!(out == bytes);
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn what_was_taken_does_not_pile_up() {
+        let (mut buffer, mut spares) = (Buffer::default(), Spares::default());
+        buffer.push(&[0; 1], &mut spares);
+        for _ in 0..10_000 {
+            buffer.push(&[0; 100], &mut spares);
+            buffer.take(100, &mut spares);
+        }
+        assert_eq!(buffer.len(), 1);
+        assert!(buffer.bytes.capacity() <= 4 * CUT_BYTES_MIN);
+    }
+
+    #[test]
+    fn an_empty_buffer_holds_no_memory_and_the_next_one_uses_it() {
+        let (mut one, mut two, mut spares) =
+            (Buffer::default(), Buffer::default(), Spares::default());
+        one.push(&[1; 500], &mut spares);
+        one.take(500, &mut spares);
+        assert_eq!((one.bytes.capacity(), spares.0.len()), (0, 1));
+        two.push(&[2; 10], &mut spares);
+        assert!(two.bytes.capacity() >= 500 && spares.0.is_empty());
+        two.push(&[2; 2 * SPARE_BYTES_MAX], &mut spares);
+        two.clear(&mut spares);
+        assert!(spares.0.is_empty(), "much memory goes back");
+    }
+}

@@ -1,0 +1,227 @@
+//! All connections, and the lists of those with which something is to be done, so that a turn looks
+//! at these alone.
+//!
+//! It never calls the engine. The lists are hints: whoever takes an id from one looks at the connection again.
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use polling::{Event, Poller};
+use slab::Slab;
+
+use super::buffer::Spares;
+use super::connection::{Connection, Pause, Phase};
+use super::kernel::Registered;
+use super::timetable::Timetable;
+use crate::id::{ConnectionId, MonoMillis};
+
+/// The connections and what is to be done with them.
+pub(super) struct Connections {
+    poller: Arc<Poller>,
+    slab: Slab<Connection>,
+    /// Memory for buffers.
+    pub(super) spares: Spares,
+    /// Something happened to them in this turn: they are settled at its end.
+    pub(super) touched: Vec<ConnectionId>,
+    /// They have input left that can be gone on with in the next turn.
+    pub(super) resumable: Vec<ConnectionId>,
+    /// There is room for more of their mail.
+    pub(super) roomy: Vec<ConnectionId>,
+    /// More waits for them than may wait.
+    pub(super) slow: Vec<ConnectionId>,
+    /// They are over: the engine is told in the next turn.
+    pub(super) gone: Vec<ConnectionId>,
+    /// When somebody may have been waited for long enough.
+    pub(super) deadlines: Timetable,
+    /// When to look at what was acknowledged.
+    pub(super) looks: Timetable,
+}
+
+impl Connections {
+    /// No connections.
+    pub(super) fn new(poller: Arc<Poller>) -> Self {
+        Self {
+            poller,
+            slab: Slab::new(),
+            spares: Spares::default(),
+            touched: Vec::new(),
+            resumable: Vec::new(),
+            roomy: Vec::new(),
+            slow: Vec::new(),
+            gone: Vec::new(),
+            deadlines: Timetable::default(),
+            looks: Timetable::default(),
+        }
+    }
+
+    /// Adds a connection.
+    pub(super) fn add(&mut self, socket: TcpStream, now: MonoMillis) -> io::Result<ConnectionId> {
+        let entry = self.slab.vacant_entry();
+        let id = ConnectionId(entry.key());
+        let socket = Registered::new(socket, &self.poller, Event::none(id.0))?;
+        entry.insert(Connection::new(socket, id, now));
+        self.touch(id);
+        Ok(id)
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    /// All ids: for the end of the server alone.
+    pub(super) fn ids(&self) -> Vec<ConnectionId> {
+        self.slab.iter().map(|(key, _)| ConnectionId(key)).collect()
+    }
+
+    /// The connection, unless it is over.
+    pub(super) fn get(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.slab.get_mut(id.0).filter(|connection| !connection.gone)
+    }
+
+    /// The connection, unless it is over, with the memory for its buffers.
+    pub(super) fn get_with_spares(
+        &mut self,
+        id: ConnectionId,
+    ) -> Option<(&mut Connection, &mut Spares)> {
+        let connection = self.slab.get_mut(id.0).filter(|connection| !connection.gone)?;
+        Some((connection, &mut self.spares))
+    }
+
+    /// The connection, even if it is over and only waits to be removed.
+    pub(super) fn get_even_gone(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.slab.get_mut(id.0)
+    }
+
+    /// Whether something is to be done that no event announces.
+    pub(super) fn has_work(&self) -> bool {
+        let lists = [&self.resumable, &self.roomy, &self.slow, &self.gone];
+        lists.iter().any(|list| !list.is_empty())
+    }
+
+    /// Has the connection settled at the end of the turn.
+    pub(super) fn touch(&mut self, id: ConnectionId) {
+        let Some(connection) = self.slab.get_mut(id.0) else { return };
+        if !std::mem::replace(&mut connection.touched, true) {
+            self.touched.push(id);
+        }
+    }
+
+    /// Leaves the connection's next packet where it is.
+    pub(super) fn pause(&mut self, id: ConnectionId, pause: Pause) {
+        match pause {
+            // The engine says when it is ready, and output that is taken is seen when it is.
+            Pause::None | Pause::Engine | Pause::Output => {}
+            Pause::Turn => self.resumable.push(id),
+            Pause::Receiver(receiver) => {
+                if let Some(receiver) = self.get(receiver) {
+                    receiver.senders.push(id);
+                }
+            }
+        }
+        if let Some(connection) = self.get(id) {
+            connection.pause = pause;
+        }
+    }
+
+    /// Ends the pause: the packet can be tried again. Answers whether there was one.
+    pub(super) fn unpause(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.get(id) else { return false };
+        std::mem::replace(&mut connection.pause, Pause::None) != Pause::None
+    }
+
+    /// Queues bytes for the other end. What comes for a connection that is closed is dropped.
+    pub(super) fn queue(&mut self, id: ConnectionId, bytes: &[u8], now: MonoMillis) {
+        let Some((connection, spares)) = self.get_with_spares(id) else { return };
+        if connection.phase == Phase::Open {
+            connection.queue(bytes, now, spares);
+            self.touch(id);
+        }
+    }
+
+    /// Hands to the system what it takes of a connection's output.
+    pub(super) fn write(&mut self, id: ConnectionId, now: MonoMillis) {
+        let Some((connection, spares)) = self.get_with_spares(id) else { return };
+        match connection.write(now, spares) {
+            Ok(true) => connection.look_soon(),
+            Ok(false) => {}
+            Err(_) => self.give_up(id),
+        }
+    }
+
+    /// The same for all connections that the turn has touched so far.
+    pub(super) fn write_touched(&mut self, now: MonoMillis) {
+        for at in 0..self.touched.len() {
+            self.write(self.touched[at], now);
+        }
+    }
+
+    /// Takes nothing more from the connection; what waits is still sent.
+    pub(super) fn close(&mut self, id: ConnectionId, now: MonoMillis) {
+        let Some((connection, spares)) = self.get_with_spares(id) else { return };
+        if connection.phase == Phase::Open {
+            connection.phase = Phase::Flushing { since: now };
+            connection.input.clear(spares);
+            // Nothing more is passed on to it, so nobody has to wait for it either.
+            self.resume_senders(id);
+            self.touch(id);
+        }
+    }
+
+    /// Gives the connection up: it is over, whatever it was doing.
+    pub(super) fn give_up(&mut self, id: ConnectionId) {
+        let Some(connection) = self.get(id) else { return };
+        connection.gone = true;
+        self.gone.push(id);
+    }
+
+    /// Lets those go on who wait with a file until there is room in this connection's output.
+    pub(super) fn resume_senders(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.slab.get_mut(id.0) {
+            self.resumable.append(&mut connection.senders);
+        }
+    }
+
+    /// Removes a connection that is over, and closes its socket.
+    pub(super) fn remove(&mut self, id: ConnectionId) {
+        self.resume_senders(id);
+        let Some(mut connection) = self.slab.try_remove(id.0) else { return };
+        self.deadlines.set(id, &mut connection.deadline, None);
+        self.looks.set(id, &mut connection.look, None);
+        connection.input.clear(&mut self.spares);
+        connection.output.clear(&mut self.spares);
+    }
+
+    /// Takes out a connection of which a deadline is due.
+    pub(super) fn poll_deadline(&mut self, now: MonoMillis) -> Option<ConnectionId> {
+        let id = self.deadlines.poll(now)?;
+        if let Some(connection) = self.slab.get_mut(id.0) {
+            connection.deadline = None;
+        }
+        Some(id)
+    }
+
+    /// Takes out a connection of which it is time to see what was acknowledged.
+    pub(super) fn poll_look(&mut self, now: MonoMillis) -> Option<ConnectionId> {
+        let id = self.looks.poll(now)?;
+        if let Some(connection) = self.slab.get_mut(id.0) {
+            connection.look = None;
+        }
+        Some(id)
+    }
+
+    /// Puts a deadline on the timetable, unless there is an earlier one.
+    pub(super) fn set_deadline(&mut self, id: ConnectionId, due: Option<MonoMillis>) {
+        if let Some(connection) = self.slab.get_mut(id.0) {
+            self.deadlines.set_earlier(id, &mut connection.deadline, due);
+        }
+    }
+
+    /// Puts a look at what was acknowledged on the timetable, or takes it off.
+    pub(super) fn set_look(&mut self, id: ConnectionId, due: Option<MonoMillis>) {
+        if let Some(connection) = self.slab.get_mut(id.0) {
+            self.looks.set(id, &mut connection.look, due);
+        }
+    }
+}

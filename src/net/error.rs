@@ -1,0 +1,106 @@
+//! Why a server does not start, or ends: as data, and as the one line that says it.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::JournalError;
+use crate::codec::charset::Charset;
+use crate::log::{Damage, OpenError};
+use crate::state::EventError;
+
+/// Why a server does not start, or ends.
+#[derive(Debug)]
+pub enum ServerError {
+    /// It cannot listen there.
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// There is no data folder and none can be made.
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The log cannot be opened.
+    Open {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        error: OpenError<EventError>,
+    },
+    /// The log failed while the server ran.
+    Journal(JournalError),
+    /// The system refused something that the server cannot do without.
+    System {
+        /// What, as in "cannot ...".
+        doing: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl ServerError {
+    /// Names what the system was asked for, for `map_err`.
+    pub(super) fn at(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::System { doing, error }
+    }
+}
+
+impl From<JournalError> for ServerError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Folder { folder, error } => {
+                write!(f, "cannot use the folder {}: {error}", folder.display())
+            }
+            Self::Open { folder, error } => show_open(f, folder, error),
+            Self::Journal(error) => {
+                write!(f, "{error}: stopped, nothing that is not on disk was answered")
+            }
+            Self::System { doing, error } => write!(f, "cannot {doing}: {error}"),
+        }
+    }
+}
+
+fn show_open(
+    f: &mut fmt::Formatter<'_>,
+    folder: &Path,
+    error: &OpenError<EventError>,
+) -> fmt::Result {
+    match error {
+        OpenError::Meaning {
+            error: EventError::UnknownKind(_) | EventError::Longer(_), ..
+        } => {
+            write!(f, "{error}; start that version")
+        }
+        OpenError::Damaged(Damage { .. }) | OpenError::Meaning { .. } => {
+            write!(f, "{error}; run: oicq-tools verify {}", folder.display())
+        }
+        OpenError::Charset { found, wanted, .. } => {
+            let name = |tag: u8| Charset::from_tag(tag).map_or("an unknown charset", Charset::name);
+            let (found, wanted) = (name(*found), name(*wanted));
+            let folder = folder.display();
+            write!(
+                f,
+                "{folder}: its text is in {found}, not in {wanted}; start with --charset {found}"
+            )
+        }
+        OpenError::InUse { .. } | OpenError::Storage(_) | OpenError::Newer { .. } => {
+            write!(f, "{error}")
+        }
+    }
+}
+
+impl std::error::Error for ServerError {}

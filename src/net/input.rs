@@ -1,0 +1,328 @@
+//! The first half of a turn: what has come in reaches the engine.
+//!
+//! Packets of a connection are handed in in order, each when the one before is done with; those that have to
+//! wait stay in the connection's buffer, and nothing more is read meanwhile. Nothing is sent from here.
+
+use std::mem;
+
+use polling::{Event, Events};
+
+use super::connection::{Came, Pause, Phase};
+use super::listener::Accepted;
+use super::{KEY_LISTENERS, KEY_SIGNALS, Server, ServerError};
+use crate::engine::Overdue;
+use crate::id::{ConnectionId, MonoMillis};
+use crate::limits::{
+    ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, LINGER_MS, OUTPUT_BYTES_HIGH, PACKETS_PER_TURN,
+    POSTED_PER_TURN, SHUTDOWN_MS,
+};
+use crate::wire::{Frame, RequestType, cut};
+
+/// What is due with a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Due {
+    /// The engine says why, and closes it.
+    Overdue(Overdue),
+    /// It has been told all that it will be told, and was given time to take it.
+    GivenUp,
+}
+
+impl Server {
+    /// Takes in all inputs of a turn.
+    pub(super) fn take_in(&mut self, events: &Events) -> Result<(), ServerError> {
+        if self.signals.asked_to_stop() && self.stopping.is_none() {
+            self.stop();
+        }
+        self.take_verdicts()?;
+        if self.accepting_from.is_some_and(|from| from <= self.now.mono) {
+            self.accepting_from = None;
+            (0..self.listeners.len()).for_each(|at| self.accept(at));
+        }
+        // Those that have waited since an earlier turn come before those that have just been reported.
+        for id in mem::take(&mut self.connections.resumable) {
+            self.resume(id);
+        }
+        for event in events.iter() {
+            match event.key {
+                KEY_SIGNALS => {}
+                KEY_LISTENERS.. => self.accept(event.key - KEY_LISTENERS),
+                _ => self.handle_event(event),
+            }
+        }
+        for id in mem::take(&mut self.connections.roomy) {
+            self.connections.touch(id);
+            if self.connections.get(id).is_some() {
+                self.ask(|engine, host| engine.handle_room(id, host));
+            }
+        }
+        for id in mem::take(&mut self.connections.slow) {
+            if self.connections.get(id).is_some() {
+                self.ask(|engine, host| engine.handle_overdue(id, Overdue::Slow, host));
+            }
+        }
+        while let Some(id) = self.connections.poll_look(self.now.mono) {
+            self.look(id);
+        }
+        while let Some(id) = self.connections.poll_deadline(self.now.mono) {
+            self.handle_deadline(id);
+        }
+        Ok(())
+    }
+
+    /// Tells the engine of the connections that are over. They are removed at the end of the turn, so that
+    /// no id means two connections within one.
+    pub(super) fn end_gone(&mut self) -> Vec<ConnectionId> {
+        let gone = mem::take(&mut self.connections.gone);
+        for &id in &gone {
+            ::log::debug!("connection {id} is over");
+            self.ask(|engine, host| engine.handle_end(id, host));
+        }
+        gone
+    }
+
+    fn stop(&mut self) {
+        ::log::info!("stopping");
+        self.stopping = Some(self.now.mono);
+        self.accepting_from = None;
+        self.listeners.clear();
+        self.ask(|engine, host| engine.handle_shutdown(host));
+        // Those that linger already are no longer given all the time that they would have had.
+        for id in self.connections.ids() {
+            self.connections.touch(id);
+        }
+    }
+
+    fn take_verdicts(&mut self) -> Result<(), ServerError> {
+        while let Some(verdict) = self.passwords.poll_verdict()? {
+            self.ask(|engine, host| engine.handle_verdict(verdict, host));
+        }
+        self.list_resumed();
+        Ok(())
+    }
+
+    /// Lists the connections that the engine has become ready for.
+    pub(super) fn list_resumed(&mut self) {
+        while let Some(id) = self.engine.poll_resumed() {
+            self.connections.resumable.push(id);
+        }
+    }
+
+    fn accept(&mut self, at: usize) {
+        let mut accepted = 0;
+        while let Some(listener) = self.listeners.get(at).filter(|_| accepted < ACCEPTS_PER_TURN) {
+            accepted += 1;
+            match listener.accept() {
+                Accepted::Connection(socket, peer) => {
+                    self.starved = false;
+                    match self.connections.add(socket, self.now.mono) {
+                        Ok(id) => {
+                            self.ask(|engine, host| engine.handle_connect(id, peer.ip(), host))
+                        }
+                        Err(error) => ::log::warn!("cannot serve a new connection: {error}"),
+                    }
+                }
+                Accepted::Gone => {}
+                Accepted::Nobody => break,
+                Accepted::Starved(error) => {
+                    // It would be reported again at once, and again in vain.
+                    if !mem::replace(&mut self.starved, true) {
+                        ::log::warn!("cannot accept connections for a while: {error}");
+                    }
+                    self.accepting_from = Some(self.now.mono.plus(ACCEPT_PAUSE_MS));
+                    return;
+                }
+            }
+        }
+        if let Some(listener) = self.listeners.get(at)
+            && let Err(error) = listener.rearm()
+        {
+            ::log::error!("cannot wait for connections: {error}");
+        }
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        let id = ConnectionId(event.key);
+        let Some(connection) = self.connections.get(id) else { return };
+        connection.disarm();
+        let (reads, hung_up) =
+            (connection.reads(), event.is_interrupt() || event.is_err() == Some(true));
+        self.connections.touch(id);
+        if event.readable && reads {
+            self.read(id);
+        } else if hung_up {
+            // Nothing can be sent any more, and it would be reported again and again.
+            self.connections.give_up(id);
+        }
+    }
+
+    /// Reads once, into the buffer that all connections share; what is left of it goes into the connection's own.
+    fn read(&mut self, id: ConnectionId) {
+        let mut buffer = mem::take(&mut self.buffer);
+        if let Some((connection, spares)) = self.connections.get_with_spares(id) {
+            let phase = connection.phase;
+            match connection.read(&mut buffer) {
+                Came::Nothing => {}
+                Came::Broken => self.connections.give_up(id),
+                Came::End => {
+                    connection.ended = Some(self.now.mono);
+                    match phase {
+                        Phase::Open => self.go_on(id),
+                        Phase::Flushing { .. } | Phase::Lingering { .. } => {
+                            self.connections.give_up(id);
+                        }
+                    }
+                }
+                Came::Bytes(count) => {
+                    connection.came = self.now.mono;
+                    if phase != Phase::Open {
+                        // What comes after the end is thrown away.
+                    } else if connection.input.is_empty() {
+                        let taken = self.hand_in(id, &buffer[..count]);
+                        if let Some((connection, spares)) = self.connections.get_with_spares(id) {
+                            connection.input.push(&buffer[taken..count], spares);
+                        }
+                    } else {
+                        connection.input.push(&buffer[..count], spares);
+                        self.go_on(id);
+                    }
+                }
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    /// Goes on with packets that had to wait.
+    fn resume(&mut self, id: ConnectionId) {
+        self.connections.touch(id);
+        if self.connections.unpause(id) {
+            let now = self.now.mono;
+            if let Some(connection) = self.connections.get(id) {
+                // The client could not be heard while the server did not listen.
+                connection.came = now;
+            }
+            self.go_on(id);
+        }
+    }
+
+    /// Hands in what the connection's own buffer holds.
+    fn go_on(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(id) else { return };
+        let mut input = mem::take(&mut connection.input);
+        let taken = self.hand_in(id, input.waiting());
+        if let Some((connection, spares)) = self.connections.get_with_spares(id) {
+            input.take(taken, spares);
+            connection.input = input;
+        }
+    }
+
+    /// Hands packets to the engine until one has to wait or is not complete. Answers how many bytes are
+    /// done with.
+    fn hand_in(&mut self, id: ConnectionId, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        let mut packets = 0;
+        loop {
+            if self.engine.is_closing(id) {
+                return bytes.len();
+            }
+            if !self.engine.is_ready(id) {
+                self.connections.pause(id, Pause::Engine);
+                return taken;
+            }
+            match cut(&bytes[taken..], self.engine.expected(id)) {
+                Ok(None) => return taken,
+                Ok(Some(frame)) => {
+                    let pause = self.pause_before(id, &frame, packets);
+                    if pause != Pause::None {
+                        self.connections.pause(id, pause);
+                        return taken;
+                    }
+                    self.ask(|engine, host| engine.handle_packet(id, frame, host));
+                    taken += frame.length();
+                    packets += 1;
+                }
+                Err(error) => {
+                    self.ask(|engine, host| engine.handle_frame_error(id, error, host));
+                    return bytes.len();
+                }
+            }
+        }
+    }
+
+    /// Whether a packet that the engine would take has to wait all the same.
+    fn pause_before(&mut self, id: ConnectionId, frame: &Frame<'_>, packets: usize) -> Pause {
+        if packets >= PACKETS_PER_TURN || self.engine.posted() >= POSTED_PER_TURN {
+            return Pause::Turn;
+        }
+        if self.output_waiting(id) > OUTPUT_BYTES_HIGH {
+            return Pause::Output;
+        }
+        if frame.header.packet_type == RequestType::FilePiece as u8
+            && let Some(receiver) = self.engine.file_receiver(id, frame)
+            && self.output_waiting(receiver) > OUTPUT_BYTES_HIGH
+        {
+            return Pause::Receiver(receiver);
+        }
+        Pause::None
+    }
+
+    /// Output that waits for a connection, with what this turn has made so far.
+    fn output_waiting(&mut self, id: ConnectionId) -> usize {
+        let queued = self.engine.queued(id);
+        self.connections.get(id).map_or(0, |connection| connection.output.len() + queued)
+    }
+
+    fn handle_deadline(&mut self, id: ConnectionId) {
+        // It is settled at the end of the turn in any case, which puts its next deadline on the timetable.
+        self.connections.touch(id);
+        let now = self.now.mono;
+        let mut due = self.next_due(id).filter(|(at, _)| *at <= now);
+        if due.is_some()
+            && self.connections.get(id).is_some_and(|connection| connection.note_taken(now))
+        {
+            due = self.next_due(id).filter(|(at, _)| *at <= now);
+        }
+        match due {
+            Some((_, Due::GivenUp)) => self.connections.give_up(id),
+            Some((_, Due::Overdue(overdue))) => {
+                self.ask(|engine, host| engine.handle_overdue(id, overdue, host));
+            }
+            None => {}
+        }
+    }
+
+    /// When something is due with a connection at the latest.
+    pub(super) fn next_deadline(&mut self, id: ConnectionId) -> Option<MonoMillis> {
+        self.next_due(id).map(|(at, _)| at)
+    }
+
+    fn next_due(&mut self, id: ConnectionId) -> Option<(MonoMillis, Due)> {
+        let stopping = self.stopping.is_some();
+        let connection = self.connections.get(id)?;
+        let since = match connection.phase {
+            Phase::Open => return self.next_due_while_open(id),
+            Phase::Flushing { since } if stopping => since.plus(SHUTDOWN_MS),
+            // As long as the client takes something it is given time, but not for ever.
+            Phase::Flushing { since } => {
+                connection.taken.max(since).plus(LINGER_MS).min(since.plus(SHUTDOWN_MS))
+            }
+            Phase::Lingering { since } => since.plus(LINGER_MS),
+        };
+        Some((since, Due::GivenUp))
+    }
+
+    fn next_due_while_open(&mut self, id: ConnectionId) -> Option<(MonoMillis, Due)> {
+        let Self { connections, engine, timeouts, .. } = self;
+        let connection = connections.get(id)?;
+        let login = engine.sessionless_since(id).map(|since| since.plus(timeouts.login_ms));
+        let idle = connection.reads().then(|| connection.came.plus(timeouts.idle_ms));
+        let slow = (!connection.output.is_empty()).then(|| connection.taken.plus(timeouts.slow_ms));
+        let answered = connection.answered.map(|since| since.plus(LINGER_MS));
+        let dues = [
+            (login, Due::Overdue(Overdue::Login)),
+            (idle, Due::Overdue(Overdue::Idle)),
+            (slow, Due::Overdue(Overdue::Slow)),
+            (answered, Due::GivenUp),
+        ];
+        dues.into_iter().filter_map(|(at, due)| Some((at?, due))).min_by_key(|(at, _)| *at)
+    }
+}

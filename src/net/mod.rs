@@ -1,0 +1,271 @@
+//! The server: everything put together around one loop. Each turn of it takes what has come in, hands it
+//! to the engine, commits what the engine decided, and only then lets anything out.
+//!
+//! One thread does all of it but hashing passwords. Here are the order of a turn and the start and the end
+//! of the server; `input` and `output` have the two halves of a turn. Nothing here judges a packet.
+
+mod buffer;
+mod connection;
+mod connections;
+mod error;
+mod input;
+mod journal;
+mod kernel;
+mod listener;
+mod output;
+mod outside;
+mod passwords;
+mod signals;
+mod timetable;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use polling::{Events, Poller};
+
+use crate::cli::settings::{Options, Timeouts};
+use crate::engine::{Engine, Host, StorageFull};
+use crate::id::{ConnectionId, MonoMillis, Now, Place, Seq, UnixMillis};
+use crate::limits::{READ_BYTES_PER_TURN, SHUTDOWN_MS};
+use crate::log::{DiskStorage, Log, Recovery};
+use crate::state::{Stamp, State};
+
+use connections::Connections;
+use journal::Journal;
+use listener::Listener;
+use outside::Clock;
+use passwords::Passwords;
+use signals::Signals;
+
+pub use error::ServerError;
+pub use journal::JournalError;
+pub use listener::connections_possible;
+
+/// Poller keys from the top; connections count from 0, and the poller keeps the highest for itself.
+const KEY_SIGNALS: usize = usize::MAX - 1;
+const KEY_LISTENERS: usize = usize::MAX / 2;
+
+/// A server that is ready. [`Server::open`], then [`Server::run`].
+pub struct Server {
+    engine: Engine,
+    journal: Journal,
+    passwords: Passwords,
+    signals: Signals,
+    listeners: Vec<Listener>,
+    connections: Connections,
+    poller: Arc<Poller>,
+    clock: Clock,
+    now: Now,
+    timeouts: Timeouts,
+    /// What all connections are read into, one after the other.
+    buffer: Box<[u8]>,
+    /// Nothing is accepted before this: the system had no file for a connection.
+    accepting_from: Option<MonoMillis>,
+    /// That has been said, and no connection was accepted since.
+    starved: bool,
+    /// When the server began to stop.
+    stopping: Option<MonoMillis>,
+}
+
+/// What the engine sees of its surroundings.
+struct Surroundings<'a> {
+    journal: &'a mut Journal,
+    connections: &'a mut Connections,
+}
+
+impl Host for Surroundings<'_> {
+    fn append(
+        &mut self,
+        time: UnixMillis,
+        kind: u8,
+        payload: &[u8],
+    ) -> Result<(Seq, Place), StorageFull> {
+        self.journal.append(time, kind, payload)
+    }
+
+    fn read(&self, place: Place, length: u32, out: &mut Vec<u8>) {
+        self.journal.read(place, length, out);
+    }
+
+    fn acknowledged(&mut self, connection: ConnectionId) -> u64 {
+        self.connections.get_even_gone(connection).map_or(0, |connection| connection.acknowledged())
+    }
+
+    fn waiting(&mut self, connection: ConnectionId) -> usize {
+        self.connections.get(connection).map_or(0, |connection| connection.output.len())
+    }
+}
+
+impl Server {
+    /// Opens the log, rebuilds the state from it and listens.
+    pub fn open(options: &Options) -> Result<Self, ServerError> {
+        let poller = Poller::new().map_err(ServerError::at("make a poller"))?;
+        let poller = Arc::new(poller);
+        // Before the log: a port in use is found out at once, and leaves no new folder behind.
+        let listeners = listen(&options.listen, &poller)?;
+        Signals::ignore().map_err(ServerError::at("take signals"))?;
+        // Also before the log, which takes a file for each of its own.
+        let possible = connections_possible();
+        let (state, journal) = recover(options)?;
+        let passwords = Passwords::start(options.password_cost, Arc::clone(&poller))
+            .map_err(ServerError::at("start the thread for passwords"))?;
+        let mut settings = options.settings.clone();
+        if (possible + 1..usize::MAX).contains(&settings.max_connections) {
+            ::log::warn!("the system allows files for {possible} connections, no more");
+        }
+        settings.max_connections = settings.max_connections.min(possible);
+        let mut clock = Clock::new(journal.last_time());
+        let now = clock.now();
+        let mut server = Self {
+            engine: Engine::new(settings, state),
+            journal,
+            passwords,
+            // Until here a signal ends the process: nothing has been promised to anyone.
+            signals: Signals::watch(&poller, KEY_SIGNALS)
+                .map_err(ServerError::at("watch for signals"))?,
+            listeners,
+            connections: Connections::new(Arc::clone(&poller)),
+            poller,
+            clock,
+            now,
+            timeouts: options.timeouts,
+            buffer: vec![0; READ_BYTES_PER_TURN].into_boxed_slice(),
+            accepting_from: None,
+            starved: false,
+            stopping: None,
+        };
+        server.engine.begin_turn(now);
+        // What the last run left open is ended before anybody connects.
+        server.ask(|engine, host| engine.handle_step(host));
+        server.journal.commit(now.mono)?;
+        Ok(server)
+    }
+
+    /// Where the server listens, with the real ports.
+    pub fn addresses(&self) -> Result<Vec<SocketAddr>, ServerError> {
+        let addresses = self.listeners.iter().map(Listener::address).collect::<Result<_, _>>();
+        addresses.map_err(ServerError::at("ask for the port"))
+    }
+
+    /// Serves until a signal stops it.
+    pub fn run(mut self) -> Result<(), ServerError> {
+        let mut events = Events::new();
+        while !self.is_done() {
+            self.turn(&mut events)?;
+        }
+        for id in self.connections.ids() {
+            self.ask(|engine, host| engine.handle_end(id, host));
+            self.connections.remove(id);
+        }
+        self.ask(|engine, host| engine.flush_deliveries(host));
+        self.journal.commit(self.now.mono)?;
+        self.journal.close()?;
+        Ok(())
+    }
+
+    /// One turn of the loop. What it lets out is committed before.
+    fn turn(&mut self, events: &mut Events) -> Result<(), ServerError> {
+        events.clear();
+        let timeout = self.timeout();
+        self.poller.wait(events, timeout).map_err(ServerError::at("wait for the poller"))?;
+        self.now = self.clock.now();
+        self.engine.begin_turn(self.now);
+
+        self.take_in(events)?;
+        let removable = self.end_gone();
+        self.ask(|engine, host| engine.handle_step(host));
+        while let Some(job) = self.engine.poll_password_job() {
+            self.passwords.submit(job)?;
+        }
+        self.list_resumed();
+
+        self.journal.commit(self.now.mono)?;
+        self.let_out();
+        for id in removable {
+            self.connections.remove(id);
+        }
+        if self.journal.deadline().is_some_and(|due| due <= self.now.mono) {
+            self.journal.housekeep(self.now.mono)?;
+        }
+        Ok(())
+    }
+
+    /// How long the poller may wait: not at all while there is something to do, else until the next deadline.
+    fn timeout(&self) -> Option<Duration> {
+        if self.engine.has_work() || self.connections.has_work() {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [
+            self.engine.deadline(),
+            self.journal.deadline(),
+            self.connections.deadlines.first(),
+            self.connections.looks.first(),
+            self.accepting_from,
+            self.stopping.map(|since| since.plus(SHUTDOWN_MS)),
+        ];
+        let first = deadlines.into_iter().flatten().min()?;
+        Some(Duration::from_millis(first.since(self.now.mono)))
+    }
+
+    fn is_done(&self) -> bool {
+        let waited = |since| self.now.mono.since(since) >= SHUTDOWN_MS;
+        self.stopping.is_some_and(|since| self.connections.is_empty() || waited(since))
+    }
+
+    /// Gives the engine its surroundings for one input.
+    fn ask<T>(&mut self, input: impl FnOnce(&mut Engine, &mut Surroundings<'_>) -> T) -> T {
+        let Self { engine, journal, connections, .. } = self;
+        input(engine, &mut Surroundings { journal, connections })
+    }
+}
+
+fn listen(addresses: &[SocketAddr], poller: &Arc<Poller>) -> Result<Vec<Listener>, ServerError> {
+    let bind = |(at, &address): (usize, &SocketAddr)| {
+        Listener::bind(address, poller, KEY_LISTENERS + at)
+            .map_err(|error| ServerError::Listen { address, error })
+    };
+    addresses.iter().enumerate().map(bind).collect()
+}
+
+/// Opens the log and rebuilds the state from it.
+fn recover(options: &Options) -> Result<(State, Journal), ServerError> {
+    let folder = &options.data;
+    let storage = DiskStorage::create(folder)
+        .map_err(|error| ServerError::Folder { folder: folder.clone(), error })?;
+    let log_options = crate::log::Options {
+        segment_size: options.segment_bytes,
+        durability: options.durability,
+        charset: options.settings.charset.tag(),
+    };
+    let fresh_log_id = outside::random().map_err(|error| ServerError::System {
+        doing: "draw random bytes",
+        error: io::Error::other(error.to_string()),
+    })?;
+    let mut state = State::default();
+    let apply = |record: &crate::log::Record<'_>| {
+        let crate::log::Record { seq, time, kind, payload, place, .. } = *record;
+        state.apply_record(Stamp { seq, time, place }, kind, payload)
+    };
+    let fresh_log_id = u64::from_ne_bytes(fresh_log_id);
+    let opened = Log::open(storage, log_options, fresh_log_id, outside::wall(), apply);
+    let (log, recovery) =
+        opened.map_err(|error| ServerError::Open { folder: folder.clone(), error })?;
+    report(&recovery);
+    Ok((state, Journal::new(log)))
+}
+
+/// Says what was cut off, which nobody should learn by chance.
+fn report(recovery: &Recovery) {
+    if let Some((torn, saved)) = &recovery.torn {
+        ::log::warn!(
+            "{}: cut off a torn end of {} bytes after sequence number {}, kept in {}",
+            torn.file.display(),
+            torn.bytes,
+            torn.after,
+            saved.display()
+        );
+    }
+    ::log::info!("{} events in {} files read", recovery.events, recovery.segments);
+}

@@ -1,0 +1,140 @@
+//! The second half of a turn: after the commit, what the engine said leaves the server.
+//!
+//! Each connection that something happened to is settled once: written to, looked at, and re-armed. Nothing
+//! is handed to the engine here but how much was acknowledged.
+
+use std::mem;
+
+use super::Server;
+use super::connection::{Pause, Phase};
+use crate::id::ConnectionId;
+use crate::limits::{OUTPUT_BYTES_LOW, OUTPUT_BYTES_MAX, RELEASE_BYTES};
+
+impl Server {
+    /// Lets out what the turn has made.
+    pub(super) fn let_out(&mut self) {
+        let Self { engine, connections, now, .. } = self;
+        let outbox = engine.poll_outbox();
+        let mut queued = 0;
+        for (id, bytes) in outbox.sends() {
+            connections.queue(id, bytes, now.mono);
+            queued += bytes.len();
+            if queued >= RELEASE_BYTES {
+                // A broadcast to many is not copied for all of them before the first has got it.
+                connections.write_touched(now.mono);
+                queued = 0;
+            }
+        }
+        for &id in outbox.closes() {
+            connections.close(id, now.mono);
+        }
+        outbox.clear();
+
+        let mut touched = mem::take(&mut self.connections.touched);
+        for &id in &touched {
+            if let Some(connection) = self.connections.get_even_gone(id) {
+                connection.touched = false;
+            }
+            self.settle(id);
+        }
+        touched.clear();
+        // Nothing is touched while connections are settled: the memory is for the next turn.
+        self.connections.touched = touched;
+    }
+
+    fn settle(&mut self, id: ConnectionId) {
+        self.connections.write(id, self.now.mono);
+        self.close_if_done(id);
+        self.list_what_goes_on(id);
+        self.look(id);
+        let deadline = self.next_deadline(id);
+        self.connections.set_deadline(id, deadline);
+        let Some(connection) = self.connections.get(id) else { return };
+        if connection.rearm().is_err() {
+            self.connections.give_up(id);
+        }
+    }
+
+    /// Takes the next step towards a connection's end, where one is to be taken.
+    fn close_if_done(&mut self, id: ConnectionId) {
+        let now = self.now.mono;
+        let Self { engine, connections, .. } = self;
+        let Some(connection) = connections.get(id) else { return };
+        if !connection.output.is_empty() {
+            return;
+        }
+        match connection.phase {
+            Phase::Lingering { .. } => {}
+            Phase::Flushing { .. } => {
+                connection.phase = Phase::Lingering { since: now };
+                if connection.finish().is_err() || connection.ended.is_some() {
+                    connections.give_up(id);
+                }
+            }
+            Phase::Open if connection.ended.is_none() || engine.is_closing(id) => {}
+            Phase::Open if !engine.is_ready(id) => connections.pause(id, Pause::Engine),
+            Phase::Open => {
+                if connection.pause == Pause::None && !engine.wants_room(id) {
+                    connection.answered.get_or_insert(now);
+                    // Messages that are on their way are waited for, lest they are sent once more.
+                    if !engine.awaits_acknowledgement(id) {
+                        connections.give_up(id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts the connection on the lists of what the next turn goes on with.
+    fn list_what_goes_on(&mut self, id: ConnectionId) {
+        let Self { engine, connections, .. } = self;
+        let Some(connection) = connections.get(id) else { return };
+        let (output, pause) = (connection.output.len(), connection.pause);
+        let open = connection.phase == Phase::Open && !engine.is_closing(id);
+        if output < OUTPUT_BYTES_LOW {
+            connections.resume_senders(id);
+        }
+        if !open {
+            return;
+        }
+        if output < OUTPUT_BYTES_LOW && engine.wants_room(id) {
+            connections.roomy.push(id);
+        }
+        if output > OUTPUT_BYTES_MAX {
+            connections.slow.push(id);
+        }
+        let goes_on = match pause {
+            Pause::Output => output < OUTPUT_BYTES_LOW,
+            // They are on a list already, or the engine or the receiver puts them on one.
+            Pause::None | Pause::Turn | Pause::Engine | Pause::Receiver(_) => false,
+        };
+        if goes_on {
+            connections.resumable.push(id);
+        }
+    }
+
+    /// Looks at what the other end has acknowledged, if anybody wants to know, and when to look again.
+    pub(super) fn look(&mut self, id: ConnectionId) {
+        let now = self.now.mono;
+        let Self { engine, connections, stopping, .. } = self;
+        let Some(connection) = connections.get(id) else { return };
+        let awaited = engine.awaits_acknowledgement(id);
+        if awaited {
+            engine.handle_acknowledged(id, connection.acknowledged());
+        }
+        let lingers = matches!(connection.phase, Phase::Lingering { .. });
+        if stopping.is_some() && lingers && connection.is_acknowledged() {
+            // A stopping server need not wait for clients to hang up: they have all that it said.
+            connections.give_up(id);
+            return;
+        }
+        let awaits = engine.awaits_acknowledgement(id);
+        if awaited && !awaits && connection.answered.is_some() {
+            connections.give_up(id);
+            return;
+        }
+        let again = awaits || (stopping.is_some() && lingers);
+        let due = again.then(|| connection.next_look(now));
+        connections.set_look(id, due);
+    }
+}

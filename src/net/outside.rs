@@ -1,0 +1,64 @@
+//! The clocks and the chance of the world outside: the one file that asks for them. Everything else
+//! gets time and random bytes as inputs.
+//!
+//! It never decides what they are used for.
+#![allow(clippy::disallowed_methods)]
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::id::{MonoMillis, Now, UnixMillis};
+
+/// Both clocks. Neither ever runs backwards: the wall clock stands still until the system's has caught up.
+#[derive(Debug)]
+pub(super) struct Clock {
+    start: Instant,
+    wall_last: UnixMillis,
+}
+
+impl Clock {
+    /// Clocks whose wall time is never before `wall_min`, the time of the log's last event.
+    pub(super) fn new(wall_min: UnixMillis) -> Self {
+        Self { start: Instant::now(), wall_last: wall_min }
+    }
+
+    /// The time.
+    pub(super) fn now(&mut self) -> Now {
+        self.wall_last = self.wall_last.max(wall());
+        let passed_ms = self.start.elapsed().as_millis();
+        let mono = MonoMillis(u64::try_from(passed_ms).unwrap_or(u64::MAX));
+        Now { wall: self.wall_last, mono }
+    }
+}
+
+/// What the system's wall clock says; it may have been set back.
+pub(super) fn wall() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Bytes that nobody can foresee.
+pub(super) fn random<const BYTES: usize>() -> Result<[u8; BYTES], getrandom::Error> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wall_clock_is_never_before_the_log() {
+        let ahead = UnixMillis(wall().0 + 1_000_000);
+        let mut clock = Clock::new(ahead);
+        assert_eq!(clock.now().wall, ahead);
+        let mut clock = Clock::new(UnixMillis(0));
+        let (first, second) = (clock.now(), clock.now());
+        assert!(first.wall.0 > 0 && first.wall <= second.wall && first.mono <= second.mono);
+    }
+
+    #[test]
+    fn random_bytes_differ() {
+        assert_ne!(random::<16>().unwrap(), random::<16>().unwrap());
+    }
+}
