@@ -1,0 +1,57 @@
+//! How a command ends when it does not simply end: the words on standard error and the exit status.
+//!
+//! Owns the mapping from outcome to status, for all commands alike. It never decides what is a failure.
+
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It was called wrongly: which option, and what was expected. Status 2.
+    Usage(String),
+    /// It failed: what, where, and what to do. Status 1.
+    Failed(String),
+    /// Nobody reads the output any more, which is no failure. Status 0.
+    ClosedPipe,
+}
+
+impl Failure {
+    /// A wrong value of an option.
+    pub(crate) fn option(name: &str, error: impl Display) -> Self {
+        Self::Usage(format!("{name}: {error}"))
+    }
+
+    /// What a failed write to standard output means.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::ClosedPipe,
+            _ => Self::Failed(format!("cannot write to standard output: {error}")),
+        }
+    }
+
+    /// Says it on standard error, in one line, and gives the exit status.
+    pub(crate) fn report(self) -> ExitCode {
+        let (line, status) = match self {
+            Self::Usage(line) => (format!("{line}; --help shows how it is called"), 2),
+            Self::Failed(line) => (line, 1),
+            Self::ClosedPipe => return ExitCode::SUCCESS,
+        };
+        // Where standard error is closed too, the status is all that is left to say.
+        let _ = writeln!(io::stderr(), "oicq-tools: {line}");
+        ExitCode::from(status)
+    }
+}
+
+impl From<lexopt::Error> for Failure {
+    fn from(error: lexopt::Error) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+/// Writes a page or a line to standard output.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| Failure::output(&e))
+}

@@ -1,0 +1,95 @@
+//! `oicq-tools`: finds the command, runs it, and turns its outcome into words and an exit status.
+//!
+//! Owns the table of commands and the page that lists them. What a command does, and which options it
+//! has, stands in the command's own file.
+
+mod failure;
+mod options;
+mod replay;
+mod show;
+mod source;
+mod stat;
+mod state_view;
+mod verify;
+
+use std::process::ExitCode;
+
+use failure::Failure;
+use oicq::cli::page::{Page, Row, terminal_width};
+
+/// One command of `oicq-tools`.
+struct Command {
+    name: &'static str,
+    arguments: &'static str,
+    about: &'static str,
+    /// Reads the rest of the command line, and does it.
+    run: fn(&mut lexopt::Parser) -> Result<(), Failure>,
+}
+
+/// All commands, in the order in which the help page lists them.
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "replay",
+        arguments: replay::ARGUMENTS,
+        about: replay::ABOUT,
+        run: replay::run,
+    },
+    Command {
+        name: "verify",
+        arguments: verify::ARGUMENTS,
+        about: verify::ABOUT,
+        run: verify::run,
+    },
+    Command { name: "stat", arguments: stat::ARGUMENTS, about: stat::ABOUT, run: stat::run },
+];
+
+fn main() -> ExitCode {
+    run().map_or_else(Failure::report, |()| ExitCode::SUCCESS)
+}
+
+fn run() -> Result<(), Failure> {
+    let mut parser = lexopt::Parser::from_env();
+    match parser.next()? {
+        Some(lexopt::Arg::Short('h') | lexopt::Arg::Long("help")) => {
+            options::answer(&mut parser, &page().render(terminal_width()))
+        }
+        Some(lexopt::Arg::Short('V') | lexopt::Arg::Long("version")) => {
+            options::answer(&mut parser, options::VERSION)
+        }
+        Some(lexopt::Arg::Value(name)) => {
+            let command = COMMANDS.iter().find(|command| name == command.name);
+            let command = command.ok_or_else(|| {
+                Failure::Usage(format!("{name:?} is no command, expected {}", names()))
+            })?;
+            (command.run)(&mut parser)
+        }
+        Some(other) => Err(other.unexpected().into()),
+        None => Err(Failure::Usage(format!("a command is missing, expected {}", names()))),
+    }
+}
+
+fn names() -> String {
+    let names: Vec<_> = COMMANDS.iter().map(|command| command.name).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+fn page() -> Page {
+    let rows = COMMANDS
+        .iter()
+        .map(|command| Row::new(format!("{} {}", command.name, command.arguments), command.about));
+    Page::new("oicq-tools COMMAND [OPTIONS]")
+        .about("Tools for oicqd, the OICQ server, and for the logs that it keeps.")
+        .section("Commands", rows.collect())
+        .section(
+            "Options",
+            vec![
+                Row::new("-h, --help", "this page; behind a command, the command's own"),
+                Row::new("-V, --version", "the version"),
+            ],
+        )
+        .note("Exit status: 0 done, 1 it failed, 2 it was called wrongly.")
+}

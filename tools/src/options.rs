@@ -1,0 +1,101 @@
+//! What the commands' options have in common.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use lexopt::{Arg, Parser, ValueExt as _};
+
+use oicq::cli::page::{Page, terminal_width};
+
+use crate::failure::{Failure, print};
+
+/// How results are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+impl Format {
+    /// Reads the value of `--format`.
+    pub(crate) fn parse(name: &str) -> Result<Self, Failure> {
+        match name {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => Err(Failure::option(
+                "--format",
+                format!("{other:?} was given, expected text or json"),
+            )),
+        }
+    }
+}
+
+/// Prints what `-h` or `-V` asks for. Neither takes a value.
+pub(crate) fn answer(parser: &mut Parser, text: &str) -> Result<(), Failure> {
+    match parser.optional_value() {
+        Some(value) => Err(Failure::Usage(format!("{value:?}: -h and -V take no value"))),
+        None => print(text),
+    }
+}
+
+/// What `-V` prints.
+pub(crate) const VERSION: &str = concat!("oicq-tools ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// Reads what a command takes that knows a folder and `--format` alone; `None` where its page or the version
+/// was asked for, and printed.
+pub(crate) fn folder_and_format(
+    parser: &mut Parser,
+    page: impl FnOnce() -> Page,
+) -> Result<Option<(PathBuf, Format)>, Failure> {
+    let mut folder: Option<OsString> = None;
+    let mut format = Format::Text;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => {
+                return answer(parser, &page().render(terminal_width())).map(|()| None);
+            }
+            Arg::Short('V') | Arg::Long("version") => {
+                return answer(parser, VERSION).map(|()| None);
+            }
+            Arg::Long("format") => format = Format::parse(&parser.value()?.string()?)?,
+            Arg::Value(value) => positional(&mut folder, value, "DIR")?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Some((required(folder, "DIR, the folder of a log")?.into(), format)))
+}
+
+/// The value of an option, read as a number.
+pub(crate) fn parsed<T: FromStr>(
+    parser: &mut Parser,
+    name: &str,
+    expected: &str,
+) -> Result<T, Failure> {
+    let value = parser.value()?.string()?;
+    value
+        .parse()
+        .map_err(|_| Failure::option(name, format!("{value:?} was given, expected {expected}")))
+}
+
+/// Takes an argument that may stand once.
+pub(crate) fn positional(
+    slot: &mut Option<OsString>,
+    value: OsString,
+    name: &str,
+) -> Result<(), Failure> {
+    match slot {
+        Some(_) => Err(Failure::Usage(format!("{value:?} is one argument too many after {name}"))),
+        None => {
+            *slot = Some(value);
+            Ok(())
+        }
+    }
+}
+
+/// An argument that may not be missing.
+pub(crate) fn required(slot: Option<OsString>, what: &str) -> Result<OsString, Failure> {
+    slot.ok_or_else(|| Failure::Usage(format!("an argument is missing, expected {what}")))
+}

@@ -1,0 +1,175 @@
+//! The whole state, written out user by user: for people, or as one JSON object in one line.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use oicq::codec::profile::Profile;
+use oicq::id::ServiceNumber;
+use oicq::state::User;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::options::Format;
+use crate::show::{
+    Quoted, Time, authentication_name, message_kind_name, monitoring_json, profile_json,
+};
+use crate::source::{Outcome, Source};
+
+/// Writes the state that a log has come to: of `only` these users, of all where there are none.
+pub(crate) fn write(
+    source: &Source,
+    outcome: &Outcome,
+    only: &BTreeSet<ServiceNumber>,
+    format: Format,
+    out: &mut impl Write,
+) -> Result<io::Result<()>, Failure> {
+    match format {
+        Format::Text => write_text(source, outcome, only, out),
+        Format::Json => write_json(source, outcome, only, out),
+    }
+}
+
+fn write_json(
+    source: &Source,
+    outcome: &Outcome,
+    only: &BTreeSet<ServiceNumber>,
+    out: &mut impl Write,
+) -> Result<io::Result<()>, Failure> {
+    let state = &outcome.state;
+    let (seq, time) = (state.last_seq(), Time(state.last_time()));
+    let mut written = write!(out, "{{\"last_seq\":{seq},\"last_time\":\"{time}\",\"users\":[");
+    for (index, (number, user)) in users(outcome, only).enumerate() {
+        if written.is_err() {
+            return Ok(written);
+        }
+        let object = user_json(source, outcome, number, user)?;
+        let comma = if index == 0 { "" } else { "," };
+        written = write!(out, "{comma}{object}");
+    }
+    let monitoring = Value::from(monitoring_json(state));
+    Ok(written.and_then(|()| writeln!(out, "],\"monitoring\":{monitoring}}}")))
+}
+
+fn users<'a>(
+    outcome: &'a Outcome,
+    only: &'a BTreeSet<ServiceNumber>,
+) -> impl Iterator<Item = (ServiceNumber, &'a User)> {
+    outcome.state.users().filter(|(number, _)| only.is_empty() || only.contains(number))
+}
+
+fn user_json(
+    source: &Source,
+    outcome: &Outcome,
+    number: ServiceNumber,
+    user: &User,
+) -> Result<Value, Failure> {
+    let text = |bytes| outcome.charset.decode(bytes);
+    let groups: Vec<_> = user
+        .groups()
+        .iter()
+        .map(|group| {
+            let friends: Vec<_> = user.friends_in(group.number).map(|friend| friend.0).collect();
+            json!({ "group": group.number.0, "name": text(&group.name), "friends": friends })
+        })
+        .collect();
+    let mut mailbox = Vec::new();
+    for (seq, waiting) in user.mailbox().iter() {
+        mailbox.push(json!({
+            "seq": seq.0,
+            "time": Time(waiting.time).to_string(),
+            "kind": message_kind_name(waiting.kind),
+            "from": waiting.from.0,
+            "text": source.text(outcome, waiting.place, waiting.length)?,
+        }));
+    }
+    Ok(json!({
+        "number": number.0,
+        "registered": Time(user.registered()).to_string(),
+        "authentication": authentication_name(user.authentication()),
+        "profile": profile_json(&user.profile(), text),
+        "groups": groups,
+        "requests": user.requests().iter().map(|asker| asker.0).collect::<Vec<_>>(),
+        "mailbox": mailbox,
+    }))
+}
+
+fn write_text(
+    source: &Source,
+    outcome: &Outcome,
+    only: &BTreeSet<ServiceNumber>,
+    out: &mut impl Write,
+) -> Result<io::Result<()>, Failure> {
+    for (number, user) in users(outcome, only) {
+        let mut lines = String::new();
+        describe_user(source, outcome, number, user, &mut lines)?;
+        if let Err(error) = out.write_all(lines.as_bytes()) {
+            return Ok(Err(error));
+        }
+    }
+    let record = |record: &oicq::state::MonitoringRecord| {
+        let what = if record.started { "monitors" } else { "no longer monitors" };
+        format!("{}  {} {what} {}\n", Time(record.time), record.operator, record.watched)
+    };
+    let monitoring: String = outcome.state.monitoring().iter().map(record).collect();
+    Ok(out.write_all(monitoring.as_bytes()))
+}
+
+/// What a profile says beyond the nickname.
+fn profile_words<'a>(
+    profile: &Profile<'a>,
+    text: impl Fn(&'a [u8]) -> Cow<'a, str>,
+) -> Vec<String> {
+    let Value::Object(fields) = profile_json(profile, text) else { return Vec::new() };
+    let says = |(name, value): (String, Value)| match value {
+        Value::String(text) if !text.is_empty() && name != "nickname" => {
+            Some(format!("{} {}", name.replace('_', " "), Quoted(&text)))
+        }
+        Value::Number(number) if number.as_u64() != Some(0) => {
+            Some(format!("{} {number}", name.replace('_', " ")))
+        }
+        _ => None,
+    };
+    fields.into_iter().filter_map(says).collect()
+}
+
+fn describe_user(
+    source: &Source,
+    outcome: &Outcome,
+    number: ServiceNumber,
+    user: &User,
+    lines: &mut String,
+) -> Result<(), Failure> {
+    use std::fmt::Write as _;
+    let text = |bytes| outcome.charset.decode(bytes);
+    // Writing into a string does not fail.
+    let _ = writeln!(
+        lines,
+        "{number} {}  registered {}, may be added: {}",
+        Quoted(&text(user.profile().nickname)),
+        Time(user.registered()),
+        authentication_name(user.authentication()),
+    );
+    let profile = profile_words(&user.profile(), text);
+    if !profile.is_empty() {
+        let _ = writeln!(lines, "  {}", profile.join(", "));
+    }
+    for group in user.groups() {
+        let friends: Vec<_> =
+            user.friends_in(group.number).map(|friend| friend.to_string()).collect();
+        let friends = if friends.is_empty() { "nobody".to_owned() } else { friends.join(" ") };
+        let _ =
+            writeln!(lines, "  group {} {}: {friends}", group.number, Quoted(&text(&group.name)));
+    }
+    for asker in user.requests() {
+        let _ = writeln!(lines, "  {asker} waits for an answer");
+    }
+    for (seq, waiting) in user.mailbox().iter() {
+        let content = source.text(outcome, waiting.place, waiting.length)?;
+        let (time, kind) = (Time(waiting.time), message_kind_name(waiting.kind));
+        let from = waiting.from;
+        let _ =
+            writeln!(lines, "  waiting {seq}  {time}  {kind} from {from}: {}", Quoted(&content));
+    }
+    Ok(())
+}
