@@ -3,6 +3,7 @@
 //! Owns the table of commands and the page that lists them. What a command does, and which options it
 //! has, stands in the command's own file.
 
+mod client;
 mod failure;
 mod options;
 mod replay;
@@ -41,6 +42,12 @@ const COMMANDS: &[Command] = &[
         run: verify::run,
     },
     Command { name: "stat", arguments: stat::ARGUMENTS, about: stat::ABOUT, run: stat::run },
+    Command {
+        name: "client",
+        arguments: client::ARGUMENTS,
+        about: client::ABOUT,
+        run: client::run,
+    },
 ];
 
 fn main() -> ExitCode {

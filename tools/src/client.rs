@@ -1,0 +1,299 @@
+//! `oicq-tools client`: options, connecting, and the threads that the client is made of.
+//!
+//! Owns the command line of the client. What it does once it runs stands in `client/`.
+
+mod clock;
+mod commands;
+mod connection;
+mod events;
+mod fields;
+mod files;
+mod help;
+mod input;
+mod output;
+mod replies;
+mod run;
+mod session;
+mod view;
+mod words;
+
+use std::fs;
+use std::io::{self, IsTerminal as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+
+use lexopt::{Arg, ValueExt as _};
+use oicq::cli::page::{Page, Row, terminal_width};
+use oicq::cli::values::{parse_time, show_time};
+use oicq::codec::charset::Charset;
+use oicq::codec::secret::SecretBuf;
+use oicq::id::ServiceNumber;
+use oicq::wire::Kind;
+
+use crate::failure::Failure;
+use crate::options::{VERSION, answer};
+use commands::Command;
+use output::Output;
+use run::{Runner, Settings, State};
+use session::Session;
+
+/// What follows the command's name.
+pub(crate) const ARGUMENTS: &str = "ADDR";
+/// What the command does.
+pub(crate) const ABOUT: &str = "a client for the terminal, and for scripts";
+
+/// Inputs that may wait for the main thread: beyond it the socket's backpressure does the rest.
+const INPUTS_WAITING: usize = 64;
+/// How long a `wait` waits, unless told otherwise.
+const WAIT_MS: u64 = 10_000;
+
+/// What the command line says.
+#[derive(Debug)]
+struct Options {
+    server: String,
+    charset: Charset,
+    downloads: PathBuf,
+    number: Option<ServiceNumber>,
+    hidden: bool,
+    password_file: Option<PathBuf>,
+    script: bool,
+    kind: Kind,
+    window: usize,
+    wait_ms: u64,
+}
+
+/// What the command line asks for.
+enum Call {
+    Help,
+    Version,
+    Run(Box<Options>),
+}
+
+/// Reads the rest of the command line, and runs the client.
+pub(crate) fn run(parser: &mut lexopt::Parser) -> Result<(), Failure> {
+    match parse(parser)? {
+        Call::Help => answer(parser, &page().render(terminal_width())),
+        Call::Version => answer(parser, VERSION),
+        Call::Run(options) => start(*options),
+    }
+}
+
+fn parse(parser: &mut lexopt::Parser) -> Result<Call, Failure> {
+    let mut server = None;
+    let mut options = Options {
+        server: String::new(),
+        charset: Charset::default(),
+        downloads: PathBuf::from("."),
+        number: None,
+        hidden: false,
+        password_file: None,
+        script: false,
+        kind: Kind::User,
+        window: 1,
+        wait_ms: WAIT_MS,
+    };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => return Ok(Call::Help),
+            Arg::Short('V') | Arg::Long("version") => return Ok(Call::Version),
+            Arg::Long("charset") => {
+                options.charset = value(parser, "--charset", charset_of)?;
+            }
+            Arg::Long("downloads") => options.downloads = parser.value()?.into(),
+            Arg::Short('n') | Arg::Long("number") => {
+                options.number = Some(value(parser, "--number", number_of)?);
+            }
+            Arg::Long("hidden") => options.hidden = true,
+            Arg::Long("password-file") => options.password_file = Some(parser.value()?.into()),
+            Arg::Long("script") => options.script = true,
+            Arg::Long("kind") => options.kind = value(parser, "--kind", kind_of)?,
+            Arg::Long("pipeline") => options.window = value(parser, "--pipeline", window_of)?,
+            Arg::Long("wait") => {
+                options.wait_ms =
+                    value(parser, "--wait", |text| parse_time(text).map_err(|e| e.to_string()))?;
+            }
+            Arg::Value(address) if server.is_none() => server = Some(address.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    options.server = server
+        .ok_or_else(|| Failure::Usage("ADDR is missing, expected one as 127.0.0.1:8000".into()))?;
+    Ok(Call::Run(Box::new(options)))
+}
+
+/// An option's value, or an error that names the option.
+fn value<T>(
+    parser: &mut lexopt::Parser,
+    name: &str,
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<T, Failure> {
+    let text = parser.value()?.string()?;
+    read(&text).map_err(|error| Failure::option(name, error))
+}
+
+fn charset_of(text: &str) -> Result<Charset, String> {
+    Charset::from_name(text).ok_or_else(|| format!("{text:?} was given, expected utf-8 or gb18030"))
+}
+
+fn number_of(text: &str) -> Result<ServiceNumber, String> {
+    let number = text.parse().ok().filter(|number| *number > 0).map(ServiceNumber);
+    number.ok_or_else(|| format!("{text:?} was given, expected a service number such as 10001"))
+}
+
+fn window_of(text: &str) -> Result<usize, String> {
+    let window = text.parse().ok().filter(|window| (1..=10_000).contains(window));
+    window.ok_or_else(|| format!("{text:?} was given, expected a number from 1 to 10000"))
+}
+
+fn kind_of(text: &str) -> Result<Kind, String> {
+    const KINDS: [(&str, Kind); 5] = [
+        ("user", Kind::User),
+        ("web", Kind::Web),
+        ("fax", Kind::Fax),
+        ("print", Kind::Print),
+        ("chat", Kind::Chat),
+    ];
+    let known = KINDS.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
+    known.ok_or_else(|| format!("{text:?} was given, expected user, web, fax, print or chat"))
+}
+
+fn page() -> Page {
+    Page::new("oicq-tools client [OPTIONS] ADDR")
+        .about(
+            "Talks to the server at ADDR (HOST:PORT). On a terminal one types commands and sees what comes \
+             in. Otherwise commands are read from standard input, one a line, and each event is one line \
+             on standard output.",
+        )
+        .section(
+            "Options",
+            vec![
+                Row::new("-n, --number NUMBER", "log in as this user at once"),
+                Row::new("    --hidden", "log in hidden"),
+                Row::new(
+                    "    --password-file FILE",
+                    "its first line is the password of every login and registration without one",
+                ),
+                Row::new("    --downloads DIR", "where received files go").or("."),
+                Row::new("    --charset NAME", "the server's: utf-8 or gb18030").or("utf-8"),
+                Row::new("    --script", "read a script, even from a terminal"),
+                Row::new("    --pipeline N", "commands under way at once in a script").or("1"),
+                Row::new("    --wait TIME", "how long a wait waits that does not say it")
+                    .or(show_time(WAIT_MS)),
+                Row::new("    --kind KIND", "what to be: user, web, fax, print or chat").or("user"),
+                Row::new("-h, --help", "this page"),
+                Row::new("-V, --version", "the version"),
+            ],
+        )
+        .section("Commands", help::rows())
+        .note(
+            "In a script, a line that starts with # is a comment, and a password that a command lacks is \
+             the next line. Each command ends with a line done or refused before the next one is read. \
+             The end of the input waits for all answers and for files under way; quit does not. A line \
+             that is no command, a wait whose time passes and a lost connection end with status 1; a \
+             refusal does not.",
+        )
+        .note(help::VALUES)
+        .note("help events lists what an output line can be. For example:")
+        .note(
+            "  register ann password=secret age=20\n  login 10001 password=secret\n  \
+             send 10002 hello there\n  wait message from=10002 5s",
+        )
+        .note(
+            "  connected server=127.0.0.1:8000\n  registered number=10001\n  done command=register\n  \
+             logged-in number=10001 groups=1 friends=0\n  done command=login\n  done command=send\n  \
+             message from=10002 text=\"hello ann\"",
+        )
+}
+
+fn start(options: Options) -> Result<(), Failure> {
+    let password =
+        options.password_file.as_deref().map(|path| read_password(path, options.charset));
+    let password = password.transpose()?;
+    let first = options.number.map(|number| Command::LogIn {
+        number,
+        hidden: options.hidden,
+        password: None,
+    });
+    let stream = TcpStream::connect(&*options.server).map_err(|error| {
+        let server = &options.server;
+        Failure::Failed(format!("cannot connect to {server}: {error}; is the server running?"))
+    })?;
+    let (sender, inputs) = sync_channel(INPUTS_WAITING);
+    let people = !options.script && io::stdin().is_terminal() && io::stdout().is_terminal();
+    let (asks, output) = if people {
+        let before = output::terminal_state();
+        let (asks, printer) = input::start_terminal(sender.clone())
+            .map_err(|error| Failure::Failed(format!("cannot use the terminal: {error}")))?;
+        (asks, Output::terminal(printer, before))
+    } else {
+        (input::start_plain(sender.clone()), Output::plain())
+    };
+    let to_server = connection::start(stream, options.kind, sender)
+        .map_err(|error| Failure::Failed(format!("{}: {error}", options.server)))?;
+    let runner = Runner {
+        session: Session::new(options.charset, options.kind, options.downloads),
+        settings: Settings {
+            server: options.server,
+            charset: options.charset,
+            password,
+            window: options.window,
+            wait_ms: options.wait_ms,
+        },
+        output,
+        inputs,
+        asks,
+        to_server,
+        state: State::new(first),
+    };
+    runner.run()
+}
+
+fn read_password(path: &Path, charset: Charset) -> Result<SecretBuf, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        Failure::Failed(format!("cannot read the password file {}: {error}", path.display()))
+    })?;
+    Ok(fields::password(text.lines().next().unwrap_or_default(), charset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(arguments: &[&str]) -> Result<Options, String> {
+        match parse(&mut lexopt::Parser::from_args(arguments)) {
+            Ok(Call::Run(options)) => Ok(*options),
+            Ok(_) => Err("a page".to_owned()),
+            Err(Failure::Usage(line)) => Err(line),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_are_read_and_the_last_one_counts() {
+        let arguments = ["x:1", "--charset=gb18030", "-n", "10001", "--number", "10002"];
+        let options = options(&arguments).unwrap();
+        assert_eq!((&*options.server, options.charset), ("x:1", Charset::Gb18030));
+        assert_eq!(options.number, Some(ServiceNumber(10_002)));
+        assert_eq!((options.window, options.wait_ms), (1, 10_000));
+    }
+
+    #[test]
+    fn wrong_options_are_named_with_what_was_expected() {
+        for (arguments, expected) in [
+            (&[][..], "ADDR is missing"),
+            (&["x:1", "--charset", "latin1"], "--charset: \"latin1\" was given, expected utf-8"),
+            (&["x:1", "--number", "-5"], "--number: "),
+            (&["x:1", "--number"], "--number"),
+            (&["x:1", "--wait", "5"], "--wait: \"5\" was given, expected a time"),
+            (&["x:1", "--pipeline", "0"], "--pipeline: "),
+            (&["x:1", "--kind", "server"], "--kind: "),
+            (&["x:1", "--script=yes"], "--script"),
+            (&["x:1", "--bogus"], "--bogus"),
+            (&["x:1", "y:2"], "y:2"),
+        ] {
+            let error = options(arguments).unwrap_err();
+            assert!(error.contains(expected), "{arguments:?}: {error}");
+        }
+    }
+}

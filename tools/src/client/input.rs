@@ -1,0 +1,182 @@
+//! What reaches the main thread, and the thread that reads lines: one for each time that it is asked.
+//!
+//! Owns the line editor. Lines are read only when they are wanted, so that a script is not read ahead of
+//! what has been done, and a password is never taken for a command.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead as _};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::thread;
+
+use oicq::id::ServiceNumber;
+use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
+use rustyline::highlight::{CmdKind, Highlighter};
+use rustyline::hint::Hinter;
+use rustyline::history::MemHistory;
+use rustyline::validate::Validator;
+use rustyline::{ColorMode, Config, Context, Editor, ExternalPrinter, Helper};
+
+use super::commands::COMMANDS;
+
+/// What the main thread acts on.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A line was entered.
+    Line(String),
+    /// The line that was being entered was given up.
+    Interrupted,
+    /// There are no more lines.
+    Ended,
+    /// Lines cannot be read.
+    Unreadable(String),
+    /// A packet came.
+    Packet { packet_type: u8, content: Vec<u8> },
+    /// The connection ended.
+    Lost(String),
+    /// A piece of a file went out.
+    PieceSent { to: ServiceNumber, bytes: u32 },
+    /// A file went out whole, or cannot be sent on.
+    FileDone { to: ServiceNumber, outcome: Result<(), String> },
+}
+
+/// What the reading thread is asked for.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// A command; on a terminal, behind this prompt.
+    Line(String),
+    /// A password; on a terminal, behind this prompt, unseen and unremembered.
+    Password(String),
+}
+
+/// Something that prints above the line that is being edited.
+pub(crate) type Printer = Box<dyn ExternalPrinter + Send>;
+
+/// Reads from standard input as it is.
+pub(crate) fn start_plain(inputs: SyncSender<Input>) -> Sender<Ask> {
+    let (asks, wanted) = channel();
+    thread::spawn(move || {
+        let mut lines = io::stdin().lock().lines();
+        answer(&wanted, &inputs, |_| match lines.next() {
+            Some(Ok(line)) => Input::Line(line),
+            Some(Err(error)) => Input::Unreadable(error.to_string()),
+            None => Input::Ended,
+        });
+    });
+    asks
+}
+
+/// Reads from the terminal, with editing, history and completion.
+pub(crate) fn start_terminal(
+    inputs: SyncSender<Input>,
+) -> Result<(Sender<Ask>, Printer), ReadlineError> {
+    // The main thread may end while a line is being edited: what it cannot undo stays off.
+    let config = Config::builder().bracketed_paste(false).color_mode(ColorMode::Forced).build();
+    let mut editor = Editor::<Help, MemHistory>::with_history(config, MemHistory::new())?;
+    editor.set_helper(Some(Help::default()));
+    let printer = Box::new(editor.create_external_printer()?);
+    let (asks, wanted) = channel();
+    thread::spawn(move || answer(&wanted, &inputs, |ask| read_line(&mut editor, ask)));
+    Ok((asks, printer))
+}
+
+/// Answers each wish with one input, until there are no more of either.
+fn answer(wanted: &Receiver<Ask>, inputs: &SyncSender<Input>, mut read: impl FnMut(&Ask) -> Input) {
+    for ask in wanted {
+        let input = read(&ask);
+        let last = matches!(input, Input::Ended | Input::Unreadable(_));
+        if inputs.send(input).is_err() || last {
+            return;
+        }
+    }
+}
+
+fn read_line(editor: &mut Editor<Help, MemHistory>, ask: &Ask) -> Input {
+    let (prompt, secret) = match ask {
+        Ask::Line(prompt) => (prompt, false),
+        Ask::Password(prompt) => (prompt, true),
+    };
+    if let Some(help) = editor.helper_mut() {
+        help.secret = secret;
+    }
+    match editor.readline(prompt) {
+        Ok(line) => {
+            // A line with a password in it is not remembered either.
+            if !secret && !line.contains("password=") {
+                // History is a convenience: a line that does not get into it has been read all the same.
+                let _ = editor.add_history_entry(&line);
+            }
+            Input::Line(line)
+        }
+        Err(ReadlineError::Interrupted) => Input::Interrupted,
+        Err(ReadlineError::Eof) => Input::Ended,
+        Err(error) => Input::Unreadable(error.to_string()),
+    }
+}
+
+/// What the editor knows of the language: the commands' names, and when nothing may be seen.
+#[derive(Default)]
+struct Help {
+    secret: bool,
+}
+
+impl Helper for Help {}
+impl Hinter for Help {
+    type Hint = String;
+}
+impl Validator for Help {}
+
+impl Highlighter for Help {
+    fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
+        if self.secret { Cow::Owned(" ".repeat(line.chars().count())) } else { Cow::Borrowed(line) }
+    }
+
+    fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
+        self.secret && !matches!(kind, CmdKind::MoveCursor)
+    }
+}
+
+impl Completer for Help {
+    type Candidate = String;
+
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        let typed = line.get(..position).unwrap_or_default();
+        Ok(if self.secret { (0, Vec::new()) } else { complete(typed) })
+    }
+}
+
+/// Where the word that is being typed starts, and what it can become.
+fn complete(typed: &str) -> (usize, Vec<String>) {
+    let start = typed.rfind(' ').map_or(0, |blank| blank + 1);
+    let (before, word) = typed.split_at(start);
+    let words: Vec<&str> = match before.split_whitespace().collect::<Vec<_>>()[..] {
+        [] | ["help"] => COMMANDS.iter().map(|command| command.name).collect(),
+        ["group"] => vec!["add", "rename", "delete"],
+        ["file"] => vec!["send", "accept", "reject"],
+        ["mode"] => vec!["online", "hidden", "busy"],
+        ["answer", _] => vec!["yes", "no"],
+        ["monitor"] => vec!["off"],
+        ["login", _] => vec!["hidden"],
+        _ => Vec::new(),
+    };
+    let fitting = words.into_iter().filter(|known| known.starts_with(word));
+    (start, fitting.map(|known| format!("{known} ")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_words_are_completed() {
+        assert_eq!(complete("mo"), (0, vec!["mode ".into(), "move ".into(), "monitor ".into()]));
+        assert_eq!(complete("file a"), (5, vec!["accept ".into()]));
+        assert_eq!(complete("help wa"), (5, vec!["wait ".into()]));
+        assert_eq!(complete("send 10002 he"), (11, vec![]));
+    }
+}

@@ -1,0 +1,326 @@
+//! The client in script mode, as a process, against a small server of its own.
+//!
+//! The server here knows just enough of the protocol to answer; it is no second implementation of it,
+//! and what it sends and reads goes through the library's own codec.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+use oicq::codec::profile::Profile;
+use oicq::id::{GroupNumber, ServiceNumber};
+use oicq::wire::server::{FriendEntry, GroupEntry, Presence, Sign, SystemKind};
+use oicq::wire::{
+    ClientPacket, Code, Expected, Kind, Notice, Request, RequestType, ServerPacket, cut,
+};
+
+const BOB: ServiceNumber = ServiceNumber(10_002);
+
+/// One connection of the fake server.
+struct Fake {
+    stream: TcpStream,
+    out: Vec<u8>,
+    /// Bytes of files by who they go to: offered and received.
+    files: BTreeMap<ServiceNumber, (u32, u32)>,
+}
+
+impl Fake {
+    fn serve(stream: TcpStream) {
+        let mut fake = Self { stream, out: Vec::new(), files: BTreeMap::new() };
+        let (mut bytes, mut chunk) = (Vec::new(), [0; 4_096]);
+        while let Ok(count @ 1..) = fake.stream.read(&mut chunk) {
+            bytes.extend_from_slice(&chunk[..count]);
+            let any = Expected { kind: None, content_bytes_max: 65_536 };
+            while let Some(frame) = cut(&bytes, any).unwrap() {
+                let packet_type = RequestType::from_byte(frame.header.packet_type).unwrap();
+                let packet = ClientPacket::decode(packet_type, frame.content).unwrap();
+                let goes_on = fake.answer(&packet);
+                let length = frame.length();
+                bytes.drain(..length);
+                fake.stream.write_all(&fake.out).unwrap();
+                fake.out.clear();
+                if !goes_on {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, packet: &ServerPacket<'_>) {
+        packet.encode(Kind::User, &mut self.out);
+    }
+
+    fn refuse(&mut self, packet_type: RequestType, code: Code) {
+        let mut text = Vec::new();
+        Notice::write(packet_type as u8, code, "so it is", &mut text);
+        let sign = Sign::System(SystemKind::Notice);
+        self.send(&ServerPacket::Message { sign, number: ServiceNumber::NONE, text: &text });
+    }
+
+    fn answer(&mut self, packet: &ClientPacket<'_>) -> bool {
+        match packet.request {
+            Request::Register(_) => {
+                self.send(&ServerPacket::Registered {
+                    success: true,
+                    number: ServiceNumber(10_001),
+                });
+            }
+            Request::LogIn { password, .. } if password.expose() != b"secret" => {
+                self.send(&ServerPacket::LoggedIn { success: false, groups: vec![] });
+                self.refuse(RequestType::LogIn, Code::BadLogin);
+            }
+            Request::LogIn { .. } => self.log_in(),
+            Request::Test => self.send(&ServerPacket::Tested { number: packet.own }),
+            Request::Send { receiver: ServiceNumber(99), .. } => {
+                self.refuse(RequestType::Send, Code::UnknownNumber);
+            }
+            Request::Send { content: b"die", .. } => return false,
+            Request::Send { content, .. } => self.echo(content),
+            Request::ViewProfile { friend } => {
+                let profile = Profile { nickname: b"ann", age: 20, ..Profile::default() };
+                self.send(&ServerPacket::Profile { success: true, number: friend, profile });
+            }
+            Request::ChangeProfile(account) => {
+                assert_eq!((account.profile.nickname, account.profile.age), (&b"ann"[..], 21));
+                assert_eq!((account.password.expose(), account.authentication), (&b""[..], 255));
+            }
+            Request::DeleteGroup { group } => {
+                self.send(&ServerPacket::GroupDeleted { success: false, group });
+                self.refuse(RequestType::DeleteGroup, Code::NotAllowed);
+            }
+            Request::AddGroup { name } => {
+                let group = GroupNumber(2);
+                self.send(&ServerPacket::GroupAdded { success: true, group, name });
+            }
+            Request::MoveFriends(_) => self.send(&ServerPacket::FriendsMoved { success: true }),
+            Request::OfferFile { friend, length, .. } => {
+                self.files.insert(friend, (length, 0));
+                self.send(&ServerPacket::FileAnswered { receiver: friend, allow: true });
+            }
+            Request::FilePiece { friend, data } => {
+                assert!(data.len() <= 32 * 1_024);
+                self.files.get_mut(&friend).unwrap().1 += u32::try_from(data.len()).unwrap();
+            }
+            Request::AnswerFile { friend, allow: 1 } => {
+                for data in [&b"ab"[..], b"", b"c"] {
+                    self.send(&ServerPacket::FilePiece { sender: friend, data });
+                }
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn log_in(&mut self) {
+        let bob =
+            FriendEntry { number: BOB, portrait: 0, state: Presence::Online, nickname: b"bob" };
+        let group =
+            GroupEntry { name: b"My Friends", group: GroupNumber::FIRST, friends: vec![bob] };
+        self.send(&ServerPacket::LoggedIn { success: true, groups: vec![group] });
+    }
+
+    /// A message comes back from its receiver, the word `offer` as a file, `files` as what has come.
+    fn echo(&mut self, content: &[u8]) {
+        let report = format!("{:?}", self.files);
+        let text = match content {
+            b"offer" => {
+                return self.send(&ServerPacket::FileOffered {
+                    sender: BOB,
+                    name: b"../a.txt",
+                    length: 3,
+                });
+            }
+            b"files" => report.as_bytes(),
+            other => other,
+        };
+        self.send(&ServerPacket::Message { sign: Sign::User, number: BOB, text });
+    }
+}
+
+/// Runs the client against a fake server, with this script as its standard input.
+fn client(script: &str, options: &[&str]) -> Output {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || Fake::serve(listener.accept().unwrap().0));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_oicq-tools"))
+        .arg("client")
+        .arg(&address)
+        .args(options)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A client that has failed does not read the rest of its script.
+    let _ = child.stdin.take().unwrap().write_all(script.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    server.join().unwrap();
+    output
+}
+
+/// Standard output after the first line, which holds the server's port.
+fn lines(output: &Output) -> Vec<String> {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    let mut lines = text.lines().map(str::to_owned);
+    assert!(lines.next().is_some_and(|line| line.starts_with("connected server=127.0.0.1:")));
+    lines.collect()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn each_command_has_one_outcome_and_each_event_one_line() {
+    let script = "\
+# a conversation
+register ann password=secret age=20
+login 10001
+wrong1
+login 10001 password=secret
+send 10002 \"hi\\nthere\"
+wait message from=10002 5s
+send 99 x
+group delete 1
+change age=21
+group add Old Friends
+move 10002 \"Old Friends\"
+friends
+test
+";
+    let output = client(script, &[]);
+    assert_eq!(
+        lines(&output),
+        [
+            "registered number=10001",
+            "done command=register",
+            "refused type=0x02 code=bad-login text=\"so it is\"",
+            "logged-in number=10001 groups=1 friends=1",
+            "done command=login",
+            "message from=10002 nickname=bob text=\"hi\\nthere\"",
+            "done command=send",
+            "refused type=0x03 code=unknown-number text=\"so it is\"",
+            "refused type=0x08 code=not-allowed text=\"so it is\"",
+            "done command=change",
+            "group-added group=2 name=\"Old Friends\"",
+            "done command=group",
+            "friends-moved",
+            "done command=move",
+            "group group=1 name=\"My Friends\" friends=0",
+            "group group=2 name=\"Old Friends\" friends=1",
+            "friend number=10002 group=2 state=online portrait=0 nickname=bob",
+            "done command=friends",
+            "tested",
+            "done command=test",
+        ]
+    );
+    assert_eq!((output.status.code(), &*errors(&output)), (Some(0), ""));
+}
+
+#[test]
+fn commands_under_way_together_end_in_order() {
+    let script: String =
+        (0..500).map(|n| format!("send {} x{n}\n", if n % 7 == 0 { 99 } else { 10_002 })).collect();
+    let script = format!("login 10001 password=secret\n{script}logout\n");
+    let output = client(&script, &["--pipeline", "100"]);
+    let lines = lines(&output);
+    let count = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
+    assert_eq!((count("done command=send"), count("refused"), count("message")), (428, 72, 428));
+    assert_eq!(lines.last().unwrap(), "done command=logout");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn files_go_out_and_come_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("big");
+    std::fs::write(&path, vec![7; 100_000]).unwrap();
+    let script = format!(
+        "file send 10002 {}\nwait file-sent\nsend 10002 files\nsend 10002 offer\n\
+         wait file-offered\nfile accept 10002\nsend 10002 offer\nwait file-offered\n\
+         file accept 10002\n",
+        path.display()
+    );
+    let password = folder.path().join("password");
+    std::fs::write(&password, "secret\n").unwrap();
+    let options = [
+        "--number=10001",
+        "--password-file",
+        password.to_str().unwrap(),
+        "--downloads",
+        folder.path().to_str().unwrap(),
+    ];
+    let output = client(&script, &options);
+    let lines = lines(&output);
+    for line in [
+        "file-allowed to=10002 name=big",
+        "file-sent to=10002 name=big length=100000",
+        "message from=10002 nickname=bob text=\"{ServiceNumber(10002): (100000, 100000)}\"",
+        "file-offered from=10002 nickname=bob name=../a.txt length=3",
+    ] {
+        assert!(lines.iter().any(|have| have == line), "{line} in {lines:?}");
+    }
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    for name in ["a.txt", "a (2).txt"] {
+        assert_eq!(std::fs::read(folder.path().join(name)).unwrap(), b"abc", "{name}");
+    }
+}
+
+#[test]
+fn a_wait_that_fails_ends_with_status_1_and_says_where() {
+    let output = client("login 10001 password=secret\nwait message from=1 50ms\ntest\n", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let error =
+        "oicq-tools: line 2 of the commands: no such event came within 50ms: message from=1\n";
+    assert_eq!(errors(&output), error);
+    assert_eq!(lines(&output).last().unwrap(), "timeout event=\"message from=1\"");
+}
+
+#[test]
+fn a_line_that_is_no_command_ends_with_status_1_and_without_the_password() {
+    let output = client("test\nlogin 10001 sesame secret\n", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        errors(&output).starts_with("oicq-tools: line 2 of the commands: expected login NUMBER")
+    );
+    assert!(!errors(&output).contains("secret"));
+    let output = client("send 10002 x\n", &[]);
+    assert!(errors(&output).contains("log in first"));
+}
+
+#[test]
+fn a_lost_connection_ends_with_status_1() {
+    let output = client("login 10001 password=secret\nsend 10002 die\n", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("is lost"), "{}", errors(&output));
+    assert!(lines(&output).last().unwrap().starts_with("lost text="));
+}
+
+#[test]
+fn a_wrong_call_ends_with_status_2() {
+    let run = |arguments: &[&str]| {
+        let tools =
+            Command::new(env!("CARGO_BIN_EXE_oicq-tools")).args(arguments).output().unwrap();
+        (tools.status.code(), errors(&tools))
+    };
+    for (arguments, expected) in [
+        (&[][..], "a command is missing"),
+        (&["dance"], "\"dance\" is no command, expected replay, verify, stat or client"),
+        (&["client"], "ADDR is missing"),
+        (&["client", "x:1", "--charset", "latin1"], "--charset"),
+    ] {
+        let (status, error) = run(arguments);
+        assert_eq!(status, Some(2), "{arguments:?}");
+        assert!(error.contains(expected) && error.lines().count() == 1, "{error}");
+    }
+    for arguments in [&["-h"][..], &["--version"], &["client", "--help"], &["client", "-V"]] {
+        assert_eq!(run(arguments), (Some(0), String::new()), "{arguments:?}");
+    }
+    let (status, error) = run(&["client", "127.0.0.1:1"]);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("cannot connect to 127.0.0.1:1"), "{error}");
+}
