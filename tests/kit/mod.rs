@@ -4,7 +4,10 @@
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of it")]
 #![allow(clippy::cast_possible_truncation, reason = "places are made of small indexes")]
 
+pub mod capture;
+pub mod golden;
 pub mod people;
+pub mod play;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
