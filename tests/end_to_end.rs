@@ -1,0 +1,31 @@
+//! The real programs, from the outside: the server as a process, its clients over sockets, its log through
+//! the tools. What each file covers stands at its top; here they are only put together.
+
+mod kit;
+#[path = "kit/live.rs"]
+mod live;
+
+#[path = "end_to_end/commands.rs"]
+mod commands;
+#[path = "end_to_end/conversation.rs"]
+mod conversation;
+#[path = "end_to_end/durability.rs"]
+mod durability;
+#[path = "end_to_end/endings.rs"]
+mod endings;
+#[path = "end_to_end/files.rs"]
+mod files;
+#[path = "end_to_end/limits.rs"]
+mod limits;
+#[path = "end_to_end/pressure.rs"]
+mod pressure;
+#[path = "end_to_end/script.rs"]
+mod script;
+#[path = "end_to_end/secrets.rs"]
+mod secrets;
+#[path = "end_to_end/store.rs"]
+mod store;
+#[path = "end_to_end/streams.rs"]
+mod streams;
+#[path = "end_to_end/tools.rs"]
+mod tools;
