@@ -1,0 +1,134 @@
+//! How fast a log becomes a state again, beside how fast the same file is only read and checksummed.
+
+mod crowd;
+
+use std::path::Path;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use oicq::id::{MonoMillis, ServiceNumber, UnixMillis};
+use oicq::log::{DiskStorage, Durability, Log, Options, Reader, Record, Step};
+use oicq::state::{Event, Stamp, State};
+
+const USERS: u32 = 20_000;
+const FRIENDS: u32 = 10;
+const MESSAGES: u32 = 1_000_000;
+
+/// Writes a log of registrations, friendships, and messages that are delivered in batches of 64.
+fn write(folder: &Path) -> (u64, u64) {
+    let storage = DiskStorage::create(folder).unwrap();
+    let options = Options { segment_size: 64 << 20, durability: Durability::Never, charset: 1 };
+    let nothing = |_: &Record<'_>| Ok::<(), std::convert::Infallible>(());
+    let (mut log, _) = Log::open(storage, options, 1, UnixMillis(1), nothing).unwrap();
+    let (mut payload, mut events) = (Vec::new(), 0);
+    let mut add = |log: &mut Log<DiskStorage>, event: &Event<'_>| {
+        payload.clear();
+        event.encode(&mut payload);
+        events += 1;
+        let (seq, _) = log.append(UnixMillis(1), event.kind() as u8, &payload).unwrap();
+        if events % 64 == 0 {
+            log.commit(MonoMillis(1)).unwrap();
+        }
+        seq
+    };
+    crowd::events(USERS, FRIENDS, |event| {
+        add(&mut log, event);
+    });
+    let mut receipts = Vec::new();
+    for message in 0..MESSAGES {
+        let (from, to) =
+            (crowd::user(message % USERS), crowd::user(message.wrapping_mul(7919) % USERS));
+        let seq = add(&mut log, &Event::MessageSent { from, to, content: &[b'm'; 100] });
+        receipts.push((to, seq));
+        if receipts.len() == 64 {
+            receipts.sort_unstable();
+            let mut last: Vec<(ServiceNumber, _)> = Vec::new();
+            for receipt in receipts.drain(..) {
+                match last.last_mut().filter(|(user, _)| *user == receipt.0) {
+                    Some(entry) => *entry = receipt,
+                    None => last.push(receipt),
+                }
+            }
+            let bytes = oicq::codec::packed::Receipts::pack(last);
+            let receipts = oicq::codec::packed::Receipts::over(&bytes).unwrap();
+            add(&mut log, &Event::Delivered { receipts });
+        }
+    }
+    log.close().unwrap();
+    let storage = DiskStorage::read_only(folder);
+    let mut reader = Reader::open(&storage).unwrap();
+    let mut bytes = 0;
+    while let Step::Batch(batch) = reader.next_batch().unwrap() {
+        bytes += batch.header.total();
+    }
+    (events, bytes)
+}
+
+fn only_read(folder: &Path) -> u64 {
+    let storage = DiskStorage::read_only(folder);
+    let mut reader = Reader::open(&storage).unwrap();
+    let mut batches = 0;
+    while let Step::Batch(batch) = reader.next_batch().unwrap() {
+        batches += u64::from(batch.header.count);
+    }
+    batches
+}
+
+/// The file's bytes in large pieces through the checksum, without a look at what they are.
+fn only_checksum(folder: &Path, bytes: u64) -> u32 {
+    use std::io::Read;
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.retain(|name| name.extension().is_some_and(|extension| extension == "log"));
+    names.sort();
+    let (mut buffer, mut left, mut checksum) = (vec![0; 1 << 20], bytes, crc32fast::Hasher::new());
+    for name in names {
+        let mut file = std::fs::File::open(name).unwrap();
+        loop {
+            let read = file.read(&mut buffer).unwrap();
+            let used = usize::try_from(left.min(read as u64)).unwrap();
+            checksum.update(&buffer[..used]);
+            left -= used as u64;
+            if read == 0 || left == 0 {
+                break;
+            }
+        }
+    }
+    checksum.finalize()
+}
+
+fn replayed(folder: &Path) -> State {
+    let storage = DiskStorage::read_only(folder);
+    let mut reader = Reader::open(&storage).unwrap();
+    let mut state = State::default();
+    while let Step::Batch(batch) = reader.next_batch().unwrap() {
+        for record in batch.records() {
+            let stamp = Stamp { seq: record.seq, time: record.time, place: record.place };
+            state.apply_record(stamp, record.kind, record.payload).unwrap();
+        }
+    }
+    state
+}
+
+fn replay(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let (events, bytes) = write(folder.path());
+    println!("a log of {events} events in {bytes} bytes");
+    assert_eq!(only_read(folder.path()), events);
+    for (unit, throughput) in
+        [("events", Throughput::Elements(events)), ("bytes", Throughput::Bytes(bytes))]
+    {
+        let mut group = criterion.benchmark_group(format!("log, in {unit}"));
+        group.sample_size(10).throughput(throughput);
+        group.bench_function("checksummed", |bencher| {
+            bencher.iter(|| only_checksum(folder.path(), bytes));
+        });
+        group.bench_function("read and checked", |bencher| {
+            bencher.iter(|| only_read(folder.path()));
+        });
+        group.bench_function("replayed", |bencher| bencher.iter(|| replayed(folder.path())));
+        group.finish();
+    }
+}
+
+criterion_group!(benches, replay);
+criterion_main!(benches);
