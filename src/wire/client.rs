@@ -297,8 +297,10 @@ impl<'a> Request<'a> {
             }
             Self::DeleteGroup { group } => out.put_u8(group.0),
             Self::MoveFriends(moves) => {
-                out.put_u8(u8::try_from(moves.len()).unwrap_or(u8::MAX));
-                out.extend_from_slice(moves.as_bytes());
+                // A packet counts them in one byte: whoever asks for more moves the first 255.
+                let count = u8::try_from(moves.len()).unwrap_or(u8::MAX);
+                out.put_u8(count);
+                out.extend_from_slice(&moves.as_bytes()[..usize::from(count) * Moves::ITEM_BYTES]);
             }
             Self::ListOnline { start, count, direction } => {
                 out.put_u32(start.0);
@@ -338,6 +340,17 @@ impl<'a> Request<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_moves_than_a_packet_counts_still_make_a_packet() {
+        let bytes = Moves::pack((0..300).map(|friend| (ServiceNumber(friend), GroupNumber(1))));
+        let request = Request::MoveFriends(Moves::over(&bytes).unwrap());
+        let mut packet = Vec::new();
+        ClientPacket { own: ServiceNumber(1), request }.encode(Kind::User, &mut packet);
+        let decoded = ClientPacket::decode(RequestType::MoveFriends, &packet[8..]).unwrap();
+        let Request::MoveFriends(moves) = decoded.request else { panic!("{decoded:?}") };
+        assert_eq!(moves.len(), 255);
+    }
 
     #[test]
     fn the_protocols_worked_registration_is_reproduced_byte_by_byte() {

@@ -247,8 +247,11 @@ impl Session {
     fn start_move(&mut self, moves: Vec<(ServiceNumber, GroupName)>) -> Result<(), String> {
         let find = |(number, group): (_, GroupName)| Ok((number, self.find(&group)?));
         let moves = moves.into_iter().map(find).collect::<Result<Vec<_>, String>>()?;
+        if u8::try_from(moves.len()).is_err() {
+            return Err("up to 255 friends are moved at once".to_owned());
+        }
         let bytes = Moves::pack(moves.iter().copied());
-        let packed = Moves::over(&bytes).map_err(|_| "too many friends at once".to_owned())?;
+        let packed = Moves::over(&bytes).unwrap_or_default();
         let request = Request::MoveFriends(packed);
         self.request("move", &request, Answer::Reply, Effect::Move(moves));
         Ok(())
