@@ -292,7 +292,6 @@ impl Engine {
     ) -> Result<(), Refusal> {
         let profile = Profile::read(&mut Reader::new(profile)).unwrap_or_default();
         let event = accounts::register(&self.state, profile, authentication, hash)?;
-        // Bound anew: what was decided borrows the profile and the hash, not the state.
         let Event::Registered { number, .. } = event else { return Ok(()) };
         self.record(&event, host)?;
         let now = self.now.mono;

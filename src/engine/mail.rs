@@ -70,17 +70,20 @@ impl Engine {
     /// be sent, and while the client is slow to take what it has been sent: then it is sent later, and is
     /// not copied until then.
     fn takes_mail(&mut self, to: ConnectionId, host: &mut impl Host) -> bool {
-        let waiting = host.waiting(to) + self.queued(to);
+        let slow = host.waiting(to) + self.queued(to) > OUTPUT_BYTES_HIGH;
         let Some(peer) = self.peer_mut(to) else { return false };
-        match &mut peer.session {
-            Some(session) if waiting > OUTPUT_BYTES_HIGH => session.mail_left = true,
-            _ => {}
+        match (&peer.stage, &mut peer.session) {
+            (Stage::Mail, _) => false,
+            (Stage::Ready, _) if slow => {
+                peer.stage = Stage::Mail;
+                false
+            }
+            (Stage::Password(_) | Stage::Search(_), Some(session)) => {
+                session.mail_left |= slow;
+                !session.mail_left
+            }
+            _ => true,
         }
-        if matches!(peer.stage, Stage::Ready) {
-            peer.go_on();
-        }
-        let left = peer.session.as_ref().is_some_and(|session| session.mail_left);
-        !left && !matches!(peer.stage, Stage::Mail)
     }
 
     fn note_sent(&mut self, to: ConnectionId, seq: Seq) {

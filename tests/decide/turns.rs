@@ -74,6 +74,47 @@ fn what_has_arrived_is_not_sent_again_even_if_the_log_has_no_room_to_say_so() {
 }
 
 #[test]
+fn a_client_that_is_no_longer_slow_gets_messages_at_once_again() {
+    let mut world = World::new();
+    let ann = world.user(b"ann");
+    let ben = world.user(b"ben");
+    world.journal.waiting = 1 << 20;
+    world.does(ann, Request::Send { receiver: ben.number, content: b"one" });
+    world.does(ann, Request::Send { receiver: ben.number, content: b"two" });
+    world.journal.waiting = 0;
+    world.pass(1);
+    assert_eq!(world.take(ben.at), [message(ann, b"one"), message(ann, b"two")]);
+
+    // Nobody would look at the connection again, were the message left for later.
+    let request = Request::Send { receiver: ben.number, content: b"three" };
+    let bytes = bytes_of(Kind::User, ann.number, request);
+    let frame = cut(&bytes, world.engine.expected(ann.at)).unwrap().unwrap();
+    world.turn(|engine, journal| {
+        engine.handle_packet(ann.at, frame, journal);
+        assert!(!engine.wants_room(ben.at));
+    });
+    assert_eq!(world.take(ben.at), [message(ann, b"three")]);
+}
+
+#[test]
+fn what_a_slow_client_is_sent_during_its_search_comes_behind_the_result() {
+    let mut world = World::new();
+    let ann = world.user(b"ann");
+    let ben = world.user(b"ben");
+    search(&mut world, &[ben], |world| {
+        world.journal.waiting = 1 << 20;
+        let request = Request::Send { receiver: ben.number, content: b"one" };
+        let bytes = bytes_of(Kind::User, ann.number, request);
+        let frame = cut(&bytes, world.engine.expected(ann.at)).unwrap().unwrap();
+        world.engine.handle_packet(ann.at, frame, &mut world.journal);
+        world.journal.waiting = 0;
+        world.pass(1);
+    });
+    let nobody = got(&ServerPacket::Found { success: true, users: Vec::new() });
+    assert_eq!(world.take(ben.at), [nobody, message(ann, b"one")]);
+}
+
+#[test]
 fn a_slow_operator_gets_what_it_monitors_in_order_once_it_takes_it() {
     let operators = [ServiceNumber(10_003)].into();
     let mut world = World::with(Settings {
