@@ -213,6 +213,11 @@ impl Engine {
         &self.state
     }
 
+    /// A record of a kept state can be read at `place`: see [`State::relocate`].
+    pub fn relocate(&mut self, kind: u8, payload: &[u8], place: Place) {
+        self.state.relocate(kind, payload, place);
+    }
+
     /// Begins a turn. Its time must not lie before that of any turn or event before.
     pub fn begin_turn(&mut self, now: Now) {
         debug_assert!(now.mono >= self.now.mono, "time does not run backwards");

@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod codec;
+pub mod compaction;
 pub mod engine;
 pub mod id;
 pub mod limits;

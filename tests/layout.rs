@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("wire", &["id", "limits", "codec"]),
     ("state", &["id", "limits", "codec"]),
     ("log", &["id", "limits", "codec"]),
+    ("compaction", &["id", "state", "log"]),
     ("engine", &["id", "limits", "codec", "wire", "state"]),
     ("cli", &["id", "limits", "codec", "wire", "log", "engine"]),
     ("net", &["id", "limits", "codec", "wire", "state", "log", "engine", "cli"]),

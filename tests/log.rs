@@ -16,8 +16,9 @@ use disk::{Call, MemDisk};
 use oicq::id::{MonoMillis, Place, Seq, UnixMillis};
 use oicq::log::format::{self, HEADER_LEN, WITNESS_OFFSETS};
 use oicq::log::{
-    AppendError, Damage, DiskStorage, Durability, End, Found, Log, OpenError, Options, Reader,
-    Recovery, Resumed, Step, Storage, StoredFile, TABLE, What,
+    AppendError, BaseSize, BaseWriter, Damage, DiskStorage, Durability, End, Found, Log, OpenError,
+    Options, Origin, Reader, Recovery, Resumed, Step, Storage, StoredFile, TABLE, What, collect,
+    publish,
 };
 use proptest::prelude::*;
 
@@ -438,6 +439,7 @@ fn check_row(found: Found) {
             check_found(&disk, found, 12);
             assert_eq!(disk.files().len(), 1);
         }
+        Found::Superseded => check_superseded(),
         Found::TornEnd => check_torn_end(&disk, end),
         Found::ShortFile => {
             change(&disk, FIRST_FILE, |bytes| bytes.truncate(end));
@@ -489,6 +491,42 @@ fn check_row(found: Found) {
             let error = refused(&read, OPTIONS);
             assert!(matches!(error, OpenError::Storage(_)), "{error}");
         }
+    }
+}
+
+/// A base of two records takes the place of three segments, of which two come back.
+fn check_superseded() {
+    let disk = stopped(400);
+    let before = disk.files();
+    let names: Vec<_> = before.keys().cloned().collect();
+    let header = Reader::open(&disk).unwrap().peek_header(3).unwrap().unwrap();
+    let origin = Origin {
+        charset: header.charset,
+        log_id: header.log_id,
+        generation: 1,
+        seq: header.durable,
+        time: UnixMillis(7),
+        chain: header.chain,
+    };
+    let mut size = BaseSize::default();
+    [3, 5].into_iter().for_each(|len| size.add(len));
+    let mut writer = BaseWriter::begin(&disk, &origin, size.total()).unwrap();
+    writer.append(1, b"one").unwrap();
+    writer.append(2, b"other").unwrap();
+    writer.finish().unwrap();
+    publish(&disk, &origin).unwrap();
+    assert_eq!(collect(&disk).unwrap(), 3);
+    assert_eq!(collect(&disk).unwrap(), 0);
+    names[1..3].iter().for_each(|name| disk.put(name, before[name].clone()));
+    for found in [Found::Superseded, Found::Whole] {
+        let (log, recovery, items) = open(disk.clone());
+        assert_eq!(recovery.found, [found]);
+        assert!(names[..3].iter().all(|name| !disk.files().contains_key(name)));
+        let seq = origin.seq.0;
+        assert_eq!(items[0], (seq, 7, 1, b"one".to_vec()));
+        assert_eq!(items[1], (seq, 7, 2, b"other".to_vec()));
+        assert_eq!((items[2].0, &items[2].3), (seq + 1, &payload(seq + 1)));
+        assert_eq!((items.len() as u64, log.next_seq()), (2 + 1200 - seq, Seq(1201)));
     }
 }
 

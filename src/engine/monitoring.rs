@@ -128,6 +128,15 @@ impl Engine {
         monitoring.is_some_and(|monitoring| !monitoring.waiting.is_empty())
     }
 
+    /// Whether anything but mailboxes refers to places in the log.
+    #[must_use]
+    pub fn holds_places(&self) -> bool {
+        let mut operators = self.state.operators();
+        operators.any(|operator| {
+            self.sessions.get(operator).is_some_and(|connection| self.has_monitored(connection))
+        })
+    }
+
     /// Sends the next stretch of what an operator is still to be sent.
     pub(super) fn send_monitored(&mut self, connection: ConnectionId, host: &mut impl Host) {
         let (mut text, mut bytes) = (Vec::new(), 0);

@@ -1,6 +1,6 @@
 //! The real storage: one folder of the file system.
 //!
-//! Owns the system calls and the rights of what they make (0700 and 0600). It never retries a
+//! Owns the system calls and the rights of what they make (0700 and 0600, the folder's owner). It never retries a
 //! failed sync and never hides an error.
 
 use std::borrow::Cow;
@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -16,15 +16,17 @@ use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 
 use super::map::map;
-use super::storage::{Access, Storage, StoredFile};
+use super::storage::{Access, Lock, Storage, StoredFile};
 
 const LOCK_NAME: &str = "LOCK";
+const COMPACTION_LOCK_NAME: &str = "COMPACT";
 
 /// A folder on a real disk.
 #[derive(Debug)]
 pub struct DiskStorage {
     folder: PathBuf,
-    lock: Option<File>,
+    /// The files of the locks that are held.
+    locks: Vec<(Lock, File)>,
     /// The folder itself, for syncing: kept open, so that there always is a handle for it.
     handle: Option<File>,
 }
@@ -63,20 +65,39 @@ impl DiskStorage {
     /// The folder for a tool that only reads. Nothing is touched, nothing is looked at yet.
     #[must_use]
     pub fn read_only(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf(), lock: None, handle: None }
+        Self { folder: folder.to_path_buf(), locks: Vec::new(), handle: None }
+    }
+}
+
+impl DiskStorage {
+    /// What an administrator makes in a folder belongs to the folder's owner, whose server shall read it.
+    fn give_to_owner(&self, file: &File) {
+        let (Ok(folder), Ok(made)) = (self.folder.metadata(), file.metadata()) else { return };
+        if folder.uid() != made.uid() && made.len() == 0 {
+            // Where it is not allowed, the file stays with whoever made it.
+            let _ = std::os::unix::fs::fchown(file, Some(folder.uid()), Some(folder.gid()));
+        }
     }
 }
 
 impl Storage for DiskStorage {
     type File = DiskFile;
 
-    fn lock(&mut self) -> io::Result<()> {
+    fn lock(&mut self, lock: Lock) -> io::Result<()> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(self.path(LOCK_NAME))?;
+        let file = options.open(self.path(match lock {
+            Lock::Server => LOCK_NAME,
+            Lock::Compaction => COMPACTION_LOCK_NAME,
+        }))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        self.lock = Some(file);
+        self.give_to_owner(&file);
+        self.locks.push((lock, file));
         Ok(())
+    }
+
+    fn unlock(&mut self, lock: Lock) {
+        self.locks.retain(|(held, _)| *held != lock);
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -97,7 +118,9 @@ impl Storage for DiskStorage {
     fn create(&self, name: &str) -> io::Result<DiskFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
-        options.open(self.path(name)).map(DiskFile::new)
+        let file = options.open(self.path(name))?;
+        self.give_to_owner(&file);
+        Ok(DiskFile::new(file))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

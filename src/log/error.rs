@@ -41,11 +41,7 @@ pub struct Failed {
 
 impl Failed {
     /// Names the file of an error, for `map_err`.
-    pub(super) fn at<S: Storage>(
-        storage: &S,
-        name: &str,
-        doing: Doing,
-    ) -> impl FnOnce(io::Error) -> Self {
+    pub fn at<S: Storage>(storage: &S, name: &str, doing: Doing) -> impl FnOnce(io::Error) -> Self {
         move |error| Self { doing, path: storage.path(name), error: Arc::new(error) }
     }
 
@@ -130,6 +126,8 @@ pub enum ReadError {
         /// What is newer about it.
         newer: Newer,
     },
+    /// The log was compacted while it was being read. Reading it again from the start will do.
+    Compacted,
 }
 
 /// A log could not be opened by a server. `E` is what the caller said about a record's meaning.
@@ -149,6 +147,8 @@ pub enum OpenError<E> {
         /// What is newer about it.
         newer: Newer,
     },
+    /// The log was compacted while it was being opened. Opening it again will do.
+    Compacted,
     /// The log's text is in another charset.
     Charset {
         /// The segment file.
@@ -204,6 +204,7 @@ impl<E> From<ReadError> for OpenError<E> {
         match error {
             ReadError::Storage(failed) => Self::Storage(failed),
             ReadError::Newer { file, newer } => Self::Newer { file, newer },
+            ReadError::Compacted => Self::Compacted,
         }
     }
 }
@@ -269,6 +270,8 @@ impl fmt::Display for What {
     }
 }
 
+const COMPACTED: &str = "the log was compacted meanwhile; try again";
+
 fn show_newer(f: &mut fmt::Formatter<'_>, file: &std::path::Path, newer: &Newer) -> fmt::Result {
     let Newer { version, features, flags } = newer;
     write!(
@@ -283,6 +286,7 @@ impl fmt::Display for ReadError {
         match self {
             Self::Storage(failed) => failed.fmt(f),
             Self::Newer { file, newer } => show_newer(f, file, newer),
+            Self::Compacted => f.write_str(COMPACTED),
         }
     }
 }
@@ -293,6 +297,7 @@ impl<E: fmt::Display> fmt::Display for OpenError<E> {
             Self::InUse { folder } => write!(f, "{}: another server uses it", folder.display()),
             Self::Storage(failed) => failed.fmt(f),
             Self::Newer { file, newer } => show_newer(f, file, newer),
+            Self::Compacted => f.write_str(COMPACTED),
             Self::Charset { file, found, wanted } => {
                 write!(f, "{}: written with charset {found}, not {wanted}", file.display())
             }

@@ -17,8 +17,10 @@ pub const BATCH_MAGIC: u32 = 0x4F51_42B1;
 pub const WITNESS_MAGIC: u32 = 0x4F51_57B1;
 /// The version that this code writes, and the newest that it reads.
 pub const VERSION: u16 = 1;
-/// Incompatible features that this code knows: none yet. Unknown ones close the log to it.
-pub const FEATURES_KNOWN: u64 = 0;
+/// Incompatible feature: the file is a base. Its records are a state, and numbered on their own.
+pub const FEATURE_BASE: u64 = 1;
+/// Incompatible features that this code knows. Unknown ones close the log to it.
+pub const FEATURES_KNOWN: u64 = FEATURE_BASE;
 /// Batch flags that this code knows: none yet. Unknown ones close the log to it.
 pub const FLAGS_KNOWN: u32 = 0;
 
@@ -48,8 +50,12 @@ pub const BATCH_PAYLOAD_MAX: usize = 16 << 20;
 pub const BATCH_MAX: u64 = batch_len(BATCH_PAYLOAD_MAX);
 /// Smallest segment, in bytes: the header and room for a few batches. Tests like it small.
 pub const SEGMENT_SIZE_MIN: u64 = 16 << 10;
-/// Largest segment, in bytes: an offset must fit into the 32 bits that a `Place` has for it.
+/// Largest segment, in bytes: a file that everything can still handle.
 pub const SEGMENT_SIZE_MAX: u64 = 2 << 30;
+/// Largest base, in bytes: an offset must fit into the bits that a `Place` has for it.
+pub const BASE_SIZE_MAX: u64 = 1 << 40;
+/// Bytes of records after which a batch of a base is closed: what a server takes up between two turns.
+pub const BASE_BATCH_PAYLOAD: usize = 16 << 10;
 
 const _: () = assert!(RECORD_PAYLOAD_MAX < 1 << 24, "a record's length has three bytes");
 const _: () = assert!(RECORD_PAYLOAD_MAX + RECORD_HEADER_LEN <= BATCH_PAYLOAD_MAX);
@@ -90,7 +96,22 @@ pub fn segment_name(first: Seq) -> String {
 /// The first sequence number that a segment's file name tells, `None` for any other name.
 #[must_use]
 pub fn parse_segment_name(name: &str) -> Option<Seq> {
-    let digits = name.strip_suffix(".log")?;
+    parse_digits(name.strip_suffix(".log")?)
+}
+
+/// The file name of the base that holds the state as of `seq`.
+#[must_use]
+pub fn base_name(seq: Seq) -> String {
+    format!("{seq:020}.base", seq = seq.0)
+}
+
+/// The sequence number that a base's file name tells, `None` for any other name.
+#[must_use]
+pub fn parse_base_name(name: &str) -> Option<Seq> {
+    parse_digits(name.strip_suffix(".base")?)
+}
+
+fn parse_digits(digits: &str) -> Option<Seq> {
     let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| plain).map(Seq)
 }
@@ -131,13 +152,15 @@ pub enum HeaderFault {
 pub struct SegmentHeader {
     /// Which charset the log's text is in; the meaning is the caller's.
     pub charset: u8,
+    /// Whether it is a base: what compaction has made of everything before `first`.
+    pub is_base: bool,
     /// Whether batches may be written before earlier ones are on disk (`interval`, `never`).
     pub weak: bool,
     /// The same random number in all segments of a log.
     pub log_id: u64,
-    /// Counts rewritings of the log; 0 until one has been.
+    /// Of a base: how many times the log has been compacted with it. 0 in a segment.
     pub generation: u64,
-    /// Sequence number of the first record.
+    /// Sequence number of the first record; of a base, of the first one behind it.
     pub first: Seq,
     /// Last sequence number on disk when the segment was made: always the one before `first`.
     pub durable: Seq,
@@ -146,7 +169,7 @@ pub struct SegmentHeader {
     /// When the segment was made.
     pub created: UnixMillis,
     /// Checksum of the last batch of the segment before, or of its header if it has none; 0 in the
-    /// first.
+    /// first. Of a base, of the last segment that it replaces: what the segment behind it is chained to.
     pub chain: u32,
 }
 
@@ -166,7 +189,7 @@ impl SegmentHeader {
         block[10] = self.charset;
         block[11] = u8::from(self.weak);
         Order::write_u32(&mut block[12..], header_len);
-        Order::write_u64(&mut block[16..], FEATURES_KNOWN);
+        Order::write_u64(&mut block[16..], if self.is_base { FEATURE_BASE } else { 0 });
         Order::write_u64(&mut block[24..], 0);
         Order::write_u64(&mut block[32..], self.log_id);
         Order::write_u64(&mut block[40..], self.generation);
@@ -190,12 +213,14 @@ impl SegmentHeader {
             return Err(HeaderFault::Invalid);
         }
         let version = Order::read_u16(&block[8..]);
-        let features = Order::read_u64(&block[16..]) & !FEATURES_KNOWN;
+        let all_features = Order::read_u64(&block[16..]);
+        let features = all_features & !FEATURES_KNOWN;
         if version != VERSION || features != 0 {
             return Err(HeaderFault::Newer(Newer { version, features, flags: 0 }));
         }
         let header = Self {
             charset: block[10],
+            is_base: all_features & FEATURE_BASE != 0,
             weak: block[11] != 0,
             log_id: Order::read_u64(&block[32..]),
             generation: Order::read_u64(&block[40..]),
@@ -217,7 +242,7 @@ impl SegmentHeader {
             && header.durable.next() == header.first
             && header.size.is_multiple_of(HEADER_LEN)
             && header.size > HEADER_LEN
-            && header.size <= u64::from(u32::MAX);
+            && header.size <= if header.is_base { BASE_SIZE_MAX } else { u64::from(u32::MAX) };
         if sound { Ok((header, crc)) } else { Err(HeaderFault::Invalid) }
     }
 
@@ -467,6 +492,7 @@ mod tests {
     fn header() -> SegmentHeader {
         SegmentHeader {
             charset: 1,
+            is_base: false,
             weak: false,
             log_id: 7,
             generation: 0,
@@ -491,7 +517,7 @@ mod tests {
 
     #[test]
     fn a_newer_version_or_feature_is_told_from_damage() {
-        for (at, value) in [(9, 2), (23, 1)] {
+        for (at, value) in [(9, 2), (23, 2)] {
             let (mut block, _) = header().encode();
             block[at] = value;
             let crc = checksum(SEED, &block[..HEADER_CRC_AT]);

@@ -4,6 +4,8 @@
 //! is a kind and bytes; what they mean is never known here. `FORMAT.md` has every byte and the
 //! table of recovery.
 
+mod adoption;
+mod base;
 mod disk;
 mod error;
 pub mod format;
@@ -16,10 +18,12 @@ mod storage;
 mod window;
 mod writer;
 
+pub use adoption::AdoptError;
+pub use base::{BaseSize, BaseWriter, Origin, collect, discard, publish, read_draft};
 pub use disk::{DiskFile, DiskStorage};
 pub use error::{AppendError, Damage, Doing, Failed, OpenError, ReadError, What};
 pub use reader::{Reader, Segment};
 pub use recovery::{Found, Recovery, Row, TABLE};
 pub use step::{Batch, End, Record, Resumed, Step, Torn, locate};
-pub use storage::{Access, Storage, StoredFile};
+pub use storage::{Access, Lock, Storage, StoredFile};
 pub use writer::{Durability, Log, Options};

@@ -5,9 +5,9 @@
 
 use super::error::{Damage, Doing, Failed, ReadError, What};
 use super::format::{
-    BATCH_HEADER_LEN, BATCH_MAX, BatchHeader, CHECKSUM_LEN, FLAGS_KNOWN, HEADER_LEN, HeaderFault,
-    Mark, Newer, SegmentHeader, Slots, WITNESS_OFFSETS, Witness, checksum, is_zero,
-    parse_segment_name, seed_of, split_record,
+    BASE_BATCH_PAYLOAD, BATCH_HEADER_LEN, BATCH_MAX, BatchHeader, CHECKSUM_LEN, FLAGS_KNOWN,
+    HEADER_LEN, HeaderFault, Mark, Newer, SegmentHeader, Slots, WITNESS_OFFSETS, Witness, checksum,
+    is_zero, parse_base_name, parse_segment_name, seed_of, split_record,
 };
 use super::step::{Batch, End, Resumed, Step, Torn};
 use super::storage::{Access, Storage, StoredFile};
@@ -22,6 +22,7 @@ use crate::id::{Seq, UnixMillis};
 pub struct Reader<'s, S: Storage> {
     storage: &'s S,
     pub(super) segments: Vec<Segment>,
+    superseded: Vec<String>,
     index: usize,
     file: Option<S::File>,
     window: Window,
@@ -43,12 +44,14 @@ pub struct Reader<'s, S: Storage> {
     read_again_at: Option<u64>,
 }
 
-/// A segment file, as far as it has been read.
+/// A segment file, or the base before the first one, as far as it has been read.
 #[derive(Clone, Debug)]
 pub struct Segment {
     /// The file's name in the folder.
     pub name: String,
-    /// The first sequence number, by its name.
+    /// Whether it is a base.
+    pub is_base: bool,
+    /// The first sequence number, by its name; of a base, the first one behind it.
     pub first: Seq,
     /// Its header, once it has been read.
     pub header: Option<SegmentHeader>,
@@ -66,10 +69,25 @@ impl Segment {
         self.slots.newest().map_or(header, |note| note.weak)
     }
 
+    /// The sequence number that it holds the state of, if it is a base.
+    fn base(&self) -> Option<Seq> {
+        self.is_base.then(|| Seq(self.first.0 - 1))
+    }
+
     /// Where no batch can reach beyond.
     fn limit(&self) -> u64 {
         self.header.as_ref().map_or(self.len, |header| header.size)
     }
+}
+
+/// Where a reader stands in a file.
+#[derive(Clone, Copy)]
+pub(super) struct Position {
+    pub(super) mark: Mark,
+    batch_durable: Seq,
+    time: UnixMillis,
+    pending: [Option<Witness>; 2],
+    seed: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -81,16 +99,46 @@ enum State {
     Ended(End),
 }
 
-/// The segment files of a folder, in order.
-fn list_segments<S: Storage>(storage: &S) -> Result<Vec<Segment>, Failed> {
+/// The files of a log.
+struct Listing {
+    /// The newest base, if there is one, and the segments behind it, in order.
+    segments: Vec<Segment>,
+    /// What that base has made superfluous.
+    superseded: Vec<String>,
+}
+
+fn list_segments<S: Storage>(storage: &S) -> Result<Listing, Failed> {
     let names = storage.list().map_err(Failed::at(storage, "", Doing::List))?;
     let segment = |name: String| {
-        let first = parse_segment_name(&name)?;
-        Some(Segment { name, first, header: None, slots: Slots::default(), len: 0 })
+        let base = parse_base_name(&name);
+        let first = base.filter(|seq| seq.0 < u64::MAX).map(Seq::next);
+        let first = first.or_else(|| parse_segment_name(&name))?;
+        let is_base = base.is_some();
+        Some(Segment { name, is_base, first, header: None, slots: Slots::default(), len: 0 })
     };
     let mut segments: Vec<_> = names.into_iter().filter_map(segment).collect();
-    segments.sort_unstable_by_key(|segment| segment.first);
-    Ok(segments)
+    segments.sort_unstable_by_key(|segment| (segment.first, !segment.is_base));
+    let newest = segments.iter().rposition(|segment| segment.is_base).unwrap_or(0);
+    let superseded = segments.drain(..newest).map(|segment| segment.name).collect();
+    Ok(Listing { segments, superseded })
+}
+
+/// Opens a file that had been listed, and that compaction may have taken away since.
+pub(super) fn open_listed<S: Storage>(
+    storage: &S,
+    segment: &Segment,
+) -> Result<S::File, ReadError> {
+    let error = match storage.open(&segment.name, Access::Read) {
+        Ok(file) => return Ok(file),
+        Err(error) => error,
+    };
+    let is_superseded = |base: &Segment| base.is_base && base.first > segment.first;
+    let compacted = error.kind() == std::io::ErrorKind::NotFound
+        && list_segments(storage).is_ok_and(|now| now.segments.first().is_some_and(is_superseded));
+    if compacted {
+        return Err(ReadError::Compacted);
+    }
+    Err(Failed::at(storage, &segment.name, Doing::Open)(error).into())
 }
 
 /// What stands at a place.
@@ -111,11 +159,17 @@ impl<'s, S: Storage> Reader<'s, S> {
     /// # Errors
     /// If the folder cannot be listed.
     pub fn open(storage: &'s S) -> Result<Self, ReadError> {
-        let segments = list_segments(storage)?;
+        let Listing { segments, superseded } = list_segments(storage)?;
+        Ok(Self::over(storage, segments, superseded))
+    }
+
+    /// A reader of these files.
+    pub(super) fn over(storage: &'s S, segments: Vec<Segment>, superseded: Vec<String>) -> Self {
         let state = if segments.is_empty() { State::Ended(End::Whole) } else { State::Enter };
-        Ok(Self {
+        Self {
             storage,
             segments,
+            superseded,
             index: 0,
             file: None,
             window: Window::default(),
@@ -130,13 +184,26 @@ impl<'s, S: Storage> Reader<'s, S> {
             pending: [None; 2],
             adopt: false,
             read_again_at: None,
-        })
+        }
     }
 
-    /// The segment files, in order; headers and slots are known of those that have been read.
+    /// The base, if the log has one, and the segments behind it, in order; headers and slots are known
+    /// of those that have been read.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
+    }
+
+    /// The names of files whose place the base has taken, and which nobody has removed yet.
+    #[must_use]
+    pub fn superseded(&self) -> &[String] {
+        &self.superseded
+    }
+
+    /// Where the last batch that was read ends; what has not been read yet begins there.
+    #[must_use]
+    pub const fn mark(&self) -> Mark {
+        self.mark
     }
 
     /// The charset tag of the log, `None` if there is no header that tells it.
@@ -154,7 +221,7 @@ impl<'s, S: Storage> Reader<'s, S> {
     /// The next batch, or how the log ends.
     ///
     /// # Errors
-    /// If a file cannot be read, or is newer than this program.
+    /// If a file cannot be read, or is newer than this program, or the log was compacted meanwhile.
     pub fn next_batch(&mut self) -> Result<Step<'_>, ReadError> {
         loop {
             match &self.state {
@@ -185,7 +252,9 @@ impl<'s, S: Storage> Reader<'s, S> {
         }
         self.pending = [None; 2];
         let expected = self.mark.seq.next();
-        let first = if let Some((offset, header)) = self.find_batch(expected)? {
+        let base = self.segment().base();
+        let found = self.find_batch(expected)?;
+        let first = if let Some((offset, header)) = found {
             let before = Seq(header.first.0 - 1);
             self.mark = Mark { seq: before, end: offset, checksum: header.chain };
             self.batch_durable = header.durable;
@@ -193,11 +262,22 @@ impl<'s, S: Storage> Reader<'s, S> {
             self.state = State::Read;
             header.first
         } else if let Some(next) = self.segments.get(self.index + 1) {
-            let first = next.first.max(expected);
+            let first = next.first.max(base.map_or(expected, Seq::next));
+            let noted = self.segment().slots.newest().map(|note| note.mark.seq.0);
             self.mark.seq = Seq(first.0 - 1);
             self.index += 1;
             self.adopt = true;
             self.state = State::Enter;
+            if let Some(base) = base
+                && first == base.next()
+            {
+                self.mark_before = self.mark;
+                let last = noted.filter(|noted| *noted >= expected.0);
+                return Ok(match noted {
+                    Some(noted) if noted < expected.0 => Resumed::Intact,
+                    _ => Resumed::BaseLost { first: expected.0, last },
+                });
+            }
             first
         } else {
             self.state = State::Ended(End::Whole);
@@ -207,7 +287,42 @@ impl<'s, S: Storage> Reader<'s, S> {
         if first == expected {
             return Ok(Resumed::Intact);
         }
+        if base.is_some() && self.segment().is_base {
+            return Ok(Resumed::BaseLost { first: expected.0, last: Some(first.0 - 1) });
+        }
         Ok(Resumed::Lost { first: expected, last: Seq(first.0 - 1) })
+    }
+
+    /// How far this reader has come in its one file, for another one to go on there.
+    pub(super) const fn position(&self) -> Position {
+        let Self { mark, batch_durable, time, pending, seed, .. } = *self;
+        Position { mark, batch_durable, time, pending, seed }
+    }
+
+    /// Goes on where another reader of the same one file had come to.
+    pub(super) fn go_to(&mut self, position: Position) -> Result<(), ReadError> {
+        let segment = &self.segments[0];
+        self.file = Some(open_listed(self.storage, segment)?);
+        self.window.begin(segment.len);
+        Position {
+            mark: self.mark,
+            batch_durable: self.batch_durable,
+            time: self.time,
+            pending: self.pending,
+            seed: self.seed,
+        } = position;
+        self.mark_before = self.mark;
+        self.state = State::Read;
+        Ok(())
+    }
+
+    /// Reads no more at once than a batch of a base needs.
+    pub(super) const fn read_little(&mut self) {
+        self.window.bound(2 * BASE_BATCH_PAYLOAD);
+    }
+
+    pub(super) const fn storage(&self) -> &'s S {
+        self.storage
     }
 
     fn segment(&self) -> &Segment {
@@ -220,22 +335,27 @@ impl<'s, S: Storage> Reader<'s, S> {
 
     fn damage(&self, offset: u64, what: What) -> End {
         let file = self.storage.path(&self.segment().name);
-        End::Damaged(Damage { file, offset, seq: self.mark.seq.next(), what })
+        // All of a base stands for one sequence number.
+        let seq = self.segment().base().unwrap_or_else(|| self.mark.seq.next());
+        End::Damaged(Damage { file, offset, seq, what })
     }
 
     fn batch_at(&self, offset: u64, header: BatchHeader) -> Batch<'_> {
         let payload =
             self.window.peek(offset + BATCH_HEADER_LEN as u64, header.payload_len as usize);
         let payload = payload.expect("a batch that was examined is in the window");
-        Batch { header, segment: self.index, offset, payload }
+        Batch { header, base: self.segment().base(), segment: self.index, offset, payload }
     }
 
     /// Opens the segment and checks its header and slots.
     fn enter(&mut self) -> Result<(), ReadError> {
         let (storage, segment) = (self.storage, &mut self.segments[self.index]);
         let failed = |doing| Failed::at(storage, &segment.name, doing);
-        let file = storage.open(&segment.name, Access::Read).map_err(failed(Doing::Open))?;
+        let file = open_listed(storage, segment)?;
         segment.len = file.size().map_err(failed(Doing::Read))?;
+        if segment.is_base {
+            self.mark.seq = Seq::ZERO;
+        }
         self.window.begin(self.segments[self.index].len);
         self.read_again_at = None;
         self.mark.end = HEADER_LEN;
@@ -261,7 +381,9 @@ impl<'s, S: Storage> Reader<'s, S> {
             Err(HeaderFault::Newer(newer)) => return Err(self.newer(newer)),
         };
         let fault = self.header_fault(&header, seed, adopt);
-        self.durable = self.durable.max(header.durable);
+        if !header.is_base {
+            self.durable = self.durable.max(header.durable);
+        }
         let segment = &mut self.segments[self.index];
         (segment.header, segment.slots) = (Some(header), slots);
         if let Some(what) = fault {
@@ -276,13 +398,18 @@ impl<'s, S: Storage> Reader<'s, S> {
     }
 
     fn header_fault(&self, header: &SegmentHeader, seed: u32, adopt: bool) -> Option<What> {
-        let expected = self.mark.seq.next();
-        let chain = if self.index == 0 { 0 } else { self.mark.checksum };
+        let segment = self.segment();
+        let expected = if segment.is_base { segment.first } else { self.mark.seq.next() };
+        let chain = match self.index {
+            0 if segment.is_base => header.chain,
+            0 => 0,
+            _ => self.mark.checksum,
+        };
         let charset =
             self.segments[0].header.as_ref().map_or(header.charset, |first| first.charset);
         if seed_of(header.log_id) != seed || header.charset != charset {
             Some(What::SegmentForeign)
-        } else if header.first != self.segment().first {
+        } else if header.first != segment.first || header.is_base != segment.is_base {
             Some(What::SegmentName)
         } else if header.first > expected {
             Some(What::Missing)
@@ -295,14 +422,20 @@ impl<'s, S: Storage> Reader<'s, S> {
 
     /// A bad slot is a torn write only where nothing was synced behind that write.
     fn check_slots(&mut self, slots: Slots) -> Result<(), ReadError> {
-        let excused = slots.bad_count() == 0
-            || (slots.bad_count() == 1 && (self.is_last() || self.next_is_unused()?));
+        let is_base = self.segment().is_base;
+        let excused = if is_base {
+            // A base is written as a whole, with its last note.
+            slots.bad_count() == 0 && slots.newest().is_some_and(|note| note.closed)
+        } else {
+            slots.bad_count() == 0
+                || (slots.bad_count() == 1 && (self.is_last() || self.next_is_unused()?))
+        };
         self.pending = slots.notes;
-        for note in slots.notes.into_iter().flatten() {
+        for note in slots.notes.into_iter().flatten().filter(|_| !is_base) {
             self.durable = self.durable.max(note.mark.seq);
         }
         if !excused {
-            let slot = if slots.bad[0] { 0 } else { 1 };
+            let slot = usize::from(slots.bad[1] && !slots.bad[0]);
             self.state = State::Ended(self.damage(WITNESS_OFFSETS[slot], What::WitnessSlots));
         } else if let Some(slot) = self.contradicted(self.mark) {
             self.state = State::Ended(self.damage(WITNESS_OFFSETS[slot], What::WitnessWrong));
@@ -313,10 +446,10 @@ impl<'s, S: Storage> Reader<'s, S> {
     /// Whether the segment behind this one is the last, and has no batch yet.
     fn next_is_unused(&self) -> Result<bool, ReadError> {
         let Some([next]) = self.segments.get(self.index + 1..) else { return Ok(false) };
-        let failed = |doing| Failed::at(self.storage, &next.name, doing);
-        let file = self.storage.open(&next.name, Access::Read).map_err(failed(Doing::Open))?;
+        let failed = Failed::at(self.storage, &next.name, Doing::Read);
+        let file = open_listed(self.storage, next)?;
         let mut start = [0; BATCH_HEADER_LEN];
-        let count = file.read_at(&mut start, HEADER_LEN).map_err(failed(Doing::Read))?;
+        let count = file.read_at(&mut start, HEADER_LEN).map_err(failed)?;
         Ok(is_zero(&start[..count]))
     }
 
@@ -407,7 +540,9 @@ impl<'s, S: Storage> Reader<'s, S> {
             return false;
         }
         self.mark_before = std::mem::replace(&mut self.mark, mark);
-        self.durable = self.durable.max(header.durable);
+        if !self.segment().is_base {
+            self.durable = self.durable.max(header.durable);
+        }
         self.batch_durable = header.durable;
         self.time = header.time;
         true
@@ -425,6 +560,9 @@ impl<'s, S: Storage> Reader<'s, S> {
             self.judge_closed(fault)?
         };
         let Some(end) = end else {
+            if let (Some(base), Some(header)) = (self.segment().base(), &self.segment().header) {
+                self.mark = Mark { seq: base, end: self.mark.end, checksum: header.chain };
+            }
             self.closed_mark = self.mark;
             self.index += 1;
             self.state = State::Enter;
@@ -449,6 +587,7 @@ impl<'s, S: Storage> Reader<'s, S> {
         let (last, _) = self.search_tail(from)?;
         let (segment, next) = (self.segment(), &self.segments[self.index + 1]);
         let (expected, found) = (segment.limit(), segment.len);
+        let continued = segment.base().unwrap_or(self.mark.seq).next();
         let noted = self.pending.iter().flatten().any(|note| note.mark.seq > self.mark.seq);
         Ok(if last.is_some() {
             Some(self.damage(from, What::Noise))
@@ -456,7 +595,7 @@ impl<'s, S: Storage> Reader<'s, S> {
             Some(self.damage(found.min(expected), What::Length { expected, found }))
         } else if noted {
             Some(self.damage(from, What::Vanished))
-        } else if next.first > self.mark.seq.next() {
+        } else if next.first > continued {
             Some(self.damage(from, What::Missing))
         } else {
             None
@@ -465,9 +604,16 @@ impl<'s, S: Storage> Reader<'s, S> {
 
     /// A live server may have begun a segment since the folder was listed.
     fn list_again(&mut self) -> Result<(), ReadError> {
-        let last = self.segment().first;
-        let segments = list_segments(self.storage)?;
-        self.segments.extend(segments.into_iter().filter(|segment| segment.first > last));
+        let last = self.segment();
+        let (last, behind_base) = (last.first, last.base().is_some());
+        let Listing { segments, .. } = list_segments(self.storage)?;
+        if segments.first().is_some_and(|first| first.is_base && first.first > last) {
+            return Err(ReadError::Compacted);
+        }
+        let is_next = |segment: &Segment| {
+            !segment.is_base && (segment.first > last || (behind_base && segment.first == last))
+        };
+        self.segments.extend(segments.into_iter().filter(is_next));
         Ok(())
     }
 

@@ -5,13 +5,15 @@
 
 use std::path::PathBuf;
 
-use super::error::{Doing, Failed, OpenError};
+use super::base;
+use super::base::BASE_NAME;
+use super::error::{Doing, Failed, OpenError, ReadError};
 use super::format::{HEADER_LEN, Mark, SegmentHeader, Slots, seed_of};
 use super::prepare::{NEXT_NAME, Prepared, reserve, write_zeros};
-use super::reader::{Reader, Segment};
-use super::step::{End, Record, Step, Torn};
-use super::storage::{Access, Storage, StoredFile};
-use super::writer::{Active, Log, OpenBatch, Options, Timers};
+use super::reader::{Reader, Segment, open_listed};
+use super::step::{End, Record, Step, Torn, locate};
+use super::storage::{Access, Lock, Storage, StoredFile};
+use super::writer::{Active, Closed, Log, Options};
 use crate::id::{Seq, UnixMillis};
 
 /// The name of a torn end's copy while it is being made.
@@ -28,6 +30,8 @@ pub enum Found {
     Whole,
     /// A file that was being made.
     Leftover,
+    /// Files whose place a base has taken.
+    Superseded,
     /// Something behind the last batch that nothing shows to have been on disk.
     TornEnd,
     /// The last file lacks zeros at its end.
@@ -70,6 +74,7 @@ pub const TABLE: &[Row] = &[
     row(Found::Nothing, "makes the first segment", "an empty log"),
     row(Found::Whole, "writes and syncs the last batch again, goes on", "whole"),
     row(Found::Leftover, "removes it", "passes it over"),
+    row(Found::Superseded, "removes them", "passes them over"),
     row(
         Found::TornEnd,
         "saves it as `.torn`, puts zeros in its place, reports it",
@@ -138,7 +143,7 @@ impl<S: Storage> Log<S> {
         mut each: impl FnMut(&Record<'_>) -> Result<(), E>,
     ) -> Result<(Self, Recovery), OpenError<E>> {
         let options = options.bounded();
-        match storage.lock() {
+        match storage.lock(Lock::Server) {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 return Err(OpenError::InUse { folder: storage.path("") });
             }
@@ -146,14 +151,14 @@ impl<S: Storage> Log<S> {
         }
         let mut recovery = Recovery::default();
         let replay = replay(&storage, options.charset, &mut recovery, &mut each)?;
-        remove_leftovers(&storage, &mut recovery)?;
+        remove_leftovers(&mut storage, &mut recovery)?;
         let log = if replay.segments.is_empty() {
             recovery.found.push(Found::Nothing);
             create(storage, options, fresh_log_id, now)?
         } else {
             reopen(storage, options, &replay, &mut recovery)?
         };
-        recovery.segments = log.closed.len() + 1;
+        recovery.segments = log.files.len() + 1;
         if recovery.found.is_empty() {
             recovery.found.push(Found::Whole);
         }
@@ -178,11 +183,13 @@ fn replay<S: Storage, E>(
             Step::End(end) => break end,
         };
         let segment = batch.segment;
-        recovery.events += u64::from(batch.header.count);
+        if batch.base.is_none() {
+            recovery.events += u64::from(batch.header.count);
+        }
         recovery.bytes += batch.header.total();
         let refused = batch.records().find_map(|record| {
             let error = each(&record).err()?;
-            Some((record.seq, record.place.0 & u64::from(u32::MAX), error))
+            Some((record.seq, locate(record.place).1, error))
         });
         if let Some((seq, offset, error)) = refused {
             let file = storage.path(&reader.segments()[segment].name);
@@ -199,11 +206,24 @@ fn replay<S: Storage, E>(
     Ok(Replay { segments, mark, mark_before, closed_mark, durable, torn })
 }
 
-fn remove_leftovers<S: Storage>(storage: &S, recovery: &mut Recovery) -> Result<(), Failed> {
+fn remove_leftovers<S: Storage>(storage: &mut S, recovery: &mut Recovery) -> Result<(), Failed> {
     let names = storage.list().map_err(Failed::at(storage, "", Doing::List))?;
     for name in names.iter().filter(|name| [NEXT_NAME, TORN_NAME].contains(&name.as_str())) {
         storage.remove(name).map_err(Failed::at(storage, name, Doing::Remove))?;
         recovery.found.push(Found::Leftover);
+    }
+    // A compaction that is running works on a file of its own, and collects by itself.
+    if storage.lock(Lock::Compaction).is_err() {
+        return Ok(());
+    }
+    if names.iter().any(|name| name == BASE_NAME) {
+        base::discard(storage);
+        recovery.found.push(Found::Leftover);
+    }
+    let collected = base::collect(storage);
+    storage.unlock(Lock::Compaction);
+    if collected? > 0 {
+        recovery.found.push(Found::Superseded);
     }
     Ok(())
 }
@@ -217,6 +237,7 @@ fn create<S: Storage>(
 ) -> Result<Log<S>, Failed> {
     let header = SegmentHeader {
         charset: options.charset,
+        is_base: false,
         weak: options.is_weak(),
         log_id,
         generation: 0,
@@ -231,33 +252,7 @@ fn create<S: Storage>(
     let zeroed = made.zeroed;
     let file = made.publish(&storage, &header)?;
     let active = Active::new(file, header, crc, zeroed);
-    Ok(assemble(storage, options, Vec::new(), active, UnixMillis(0)))
-}
-
-fn assemble<S: Storage>(
-    storage: S,
-    options: Options,
-    closed: Vec<S::File>,
-    active: Active<S::File>,
-    time: UnixMillis,
-) -> Log<S> {
-    let log_id = active.header.log_id;
-    let start = Some(crate::id::MonoMillis(0));
-    let unnoted = start.filter(|_| active.noted < active.proven.seq);
-    Log {
-        storage,
-        options,
-        log_id,
-        seed: seed_of(log_id),
-        closed,
-        last: active.synced,
-        active,
-        batch: OpenBatch::new(),
-        time,
-        next: None,
-        timers: Timers { unnoted, unprepared: start, ..Timers::default() },
-        failed: None,
-    }
+    Ok(Log::assemble(storage, options, Vec::new(), active, UnixMillis(0)))
 }
 
 /// Mends the last segment, makes sure that all of it is on disk, and goes on in it.
@@ -266,17 +261,17 @@ fn reopen<S: Storage>(
     options: Options,
     replay: &Replay,
     recovery: &mut Recovery,
-) -> Result<Log<S>, Failed> {
+) -> Result<Log<S>, ReadError> {
     let (last, earlier) = replay.segments.split_last().expect("the log has a segment");
     let header = last.header.clone().expect("the reader has read every header");
     let mut closed = Vec::with_capacity(earlier.len());
     for segment in earlier {
-        let file = storage.open(&segment.name, Access::Read);
-        let mut file = file.map_err(Failed::at(&storage, &segment.name, Doing::Open))?;
+        let mut file = open_listed(&storage, segment)?;
         file.let_go();
-        closed.push(file);
+        let Segment { first, is_base, .. } = *segment;
+        closed.push(Closed { file, first, is_base });
     }
-    if let Some(segment) = earlier.last() {
+    if let Some(segment) = earlier.last().filter(|segment| !segment.is_base) {
         note_closed(&storage, segment, replay.closed_mark, recovery)?;
     }
     let failed = |doing| Failed::at(&storage, &last.name, doing);
@@ -303,7 +298,7 @@ fn reopen<S: Storage>(
     if replay.durable >= replay.mark_before.seq {
         active.proven = replay.mark_before;
     }
-    Ok(assemble(storage, options, closed, active, recovery.last_time))
+    Ok(Log::assemble(storage, options, closed, active, recovery.last_time))
 }
 
 /// A crash may have come between the new segment's name and the old one's note of it.
@@ -320,7 +315,11 @@ fn note_closed<S: Storage>(
     let failed = |doing| Failed::at(storage, &segment.name, doing);
     let header = segment.header.clone().expect("the reader has read every header");
     let (seed, crc) = (seed_of(header.log_id), header.encode().1);
-    let file = storage.open(&segment.name, Access::Write).map_err(failed(Doing::Open))?;
+    let file = match storage.open(&segment.name, Access::Write) {
+        // Compacted since: what the base holds needs no note.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        opened => opened.map_err(failed(Doing::Open))?,
+    };
     let mut active = Active::new(file, header, crc, 0);
     active.counter = newest.map_or(0, |note| note.counter);
     let mut slots = segment.slots;

@@ -11,11 +11,14 @@ pub trait Storage {
     /// An open file of the folder.
     type File: StoredFile;
 
-    /// Keeps other servers out for as long as this storage lives.
+    /// Keeps others out until [`unlock`](Self::unlock), or for as long as this storage lives.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] if another one holds the folder.
-    fn lock(&mut self) -> io::Result<()>;
+    /// [`io::ErrorKind::WouldBlock`] if another one holds that lock.
+    fn lock(&mut self, lock: Lock) -> io::Result<()>;
+
+    /// Lets others in again. Nothing happens if the lock is not held.
+    fn unlock(&mut self, lock: Lock);
 
     /// The names of all files, in any order.
     fn list(&self) -> io::Result<Vec<String>>;
@@ -40,6 +43,15 @@ pub trait Storage {
 
     /// How a message names a file of the folder; an empty name is the folder itself.
     fn path(&self, name: &str) -> PathBuf;
+}
+
+/// What one process alone may do in a folder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lock {
+    /// Append to the log.
+    Server,
+    /// Rewrite what is closed. A server may be running.
+    Compaction,
 }
 
 /// What an existing file is opened for.

@@ -21,13 +21,21 @@ pub(super) struct Window {
     filled: usize,
     /// Bytes read at once: [`CHUNK`], less for a small file.
     chunk: usize,
+    /// Bytes read at once, at most, where less than [`CHUNK`] is wanted.
+    bound: Option<usize>,
 }
 
 impl Window {
     /// Makes ready for a file of `len` bytes.
     pub(super) fn begin(&mut self, len: u64) {
         self.filled = 0;
-        self.chunk = usize::try_from(len).unwrap_or(CHUNK).clamp(SECTOR_LEN, CHUNK);
+        let most = self.bound.unwrap_or(CHUNK);
+        self.chunk = usize::try_from(len).unwrap_or(CHUNK).clamp(SECTOR_LEN, most);
+    }
+
+    /// Reads so many bytes at once at most, from the next file on, unless a batch has more.
+    pub(super) const fn bound(&mut self, most: usize) {
+        self.bound = Some(most);
     }
 
     /// Forgets what was read, so that the file is asked again.

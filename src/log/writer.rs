@@ -4,16 +4,18 @@
 //! batches back to decide anything, and never goes on after a failed write or sync.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io;
 
+use super::adoption::Adoption;
 use super::error::{AppendError, Doing, Failed};
 use super::format::{
     ALIGNMENT, BATCH_HEADER_LEN, BATCH_PAYLOAD_MAX, BatchHeader, HEADER_LEN, Mark,
     RECORD_HEADER_LEN, RECORD_PAYLOAD_MAX, SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN, SegmentHeader,
-    WITNESS_OFFSETS, Witness, batch_len, checksum, encode_record_header, segment_name,
+    WITNESS_OFFSETS, Witness, batch_len, checksum, encode_record_header, seed_of, segment_name,
 };
 use super::prepare::{Prepared, ZERO_AHEAD, ZERO_STEP, discard, write_zeros};
-use super::step::place_at;
+use super::step::{locate, place_at};
 use super::storage::{Storage, StoredFile};
 use crate::id::{MonoMillis, Place, Seq, UnixMillis};
 
@@ -74,7 +76,17 @@ pub struct Log<S: Storage> {
     pub(super) options: Options,
     pub(super) log_id: u64,
     pub(super) seed: u32,
-    pub(super) closed: Vec<S::File>,
+    /// Base and closed segments, by the number that places have for each. The active one's follows.
+    pub(super) files: BTreeMap<usize, Closed<S::File>>,
+    pub(super) active_id: usize,
+    next_id: usize,
+    /// The newest base that was looked at, be it in use or not.
+    pub(super) looked_at: Option<Seq>,
+    pub(super) adoption: Option<Adoption>,
+    /// A segment has been begun since it was last asked.
+    rolled: bool,
+    /// What a base has taken the place of is still held, up to here.
+    pub(super) superseded: Option<Seq>,
     pub(super) active: Active<S::File>,
     pub(super) batch: OpenBatch,
     pub(super) last: Mark,
@@ -82,6 +94,14 @@ pub struct Log<S: Storage> {
     pub(super) next: Option<Prepared<S::File>>,
     pub(super) timers: Timers,
     pub(super) failed: Option<Failed>,
+}
+
+/// A file that is only read.
+pub(super) struct Closed<F> {
+    pub(super) file: F,
+    /// Its first sequence number; of a base, the first one behind it.
+    pub(super) first: Seq,
+    pub(super) is_base: bool,
 }
 
 /// The segment that is appended to.
@@ -136,6 +156,47 @@ pub(super) struct Timers {
 }
 
 impl<S: Storage> Log<S> {
+    /// A log that goes on in `active`, behind these files in their order. All of it is on disk.
+    pub(super) fn assemble(
+        storage: S,
+        options: Options,
+        files: Vec<Closed<S::File>>,
+        active: Active<S::File>,
+        time: UnixMillis,
+    ) -> Self {
+        let log_id = active.header.log_id;
+        let start = Some(MonoMillis(0));
+        let unnoted = start.filter(|_| active.noted < active.proven.seq);
+        let base = files.first().filter(|first| first.is_base);
+        Self {
+            storage,
+            options,
+            log_id,
+            seed: seed_of(log_id),
+            looked_at: base.map(|base| Seq(base.first.0 - 1)),
+            active_id: files.len(),
+            next_id: files.len() + 1,
+            files: files.into_iter().enumerate().collect(),
+            rolled: false,
+            adoption: None,
+            superseded: None,
+            last: active.synced,
+            active,
+            batch: OpenBatch::new(),
+            time,
+            next: None,
+            timers: Timers { unnoted, unprepared: start, ..Timers::default() },
+            failed: None,
+        }
+    }
+
+    /// A number for another file in places: never one that was used before.
+    pub(super) const fn take_file_id(&mut self) -> usize {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
     /// The sequence number that the next record gets.
     #[must_use]
     pub const fn next_seq(&self) -> Seq {
@@ -152,6 +213,11 @@ impl<S: Storage> Log<S> {
     #[must_use]
     pub const fn log_id(&self) -> u64 {
         self.log_id
+    }
+
+    /// Whether a segment has been begun since this was last asked.
+    pub const fn take_rolled(&mut self) -> bool {
+        std::mem::replace(&mut self.rolled, false)
     }
 
     /// Appends a record to the open batch; answers its number and where its payload can be read.
@@ -183,7 +249,7 @@ impl<S: Storage> Log<S> {
         self.batch.count += 1;
         self.batch.time = time;
         self.time = time;
-        Ok((seq, place_at(self.closed.len(), offset)))
+        Ok((seq, place_at(self.active_id, offset)))
     }
 
     /// Sees to it that so many records with so many bytes of payload in all go into one batch, if
@@ -263,12 +329,11 @@ impl<S: Storage> Log<S> {
     /// If the place is not in this log, or the storage fails.
     pub fn text(&self, place: Place, len: u32) -> io::Result<Cow<'_, [u8]>> {
         let missing = || io::Error::from(io::ErrorKind::UnexpectedEof);
-        let segment = usize::try_from(place.0 >> 32).map_err(|_| missing())?;
-        let (offset, len) = (place.0 & u64::from(u32::MAX), len as usize);
-        if let Some(file) = self.closed.get(segment) {
-            return file.bytes(offset, len);
+        let ((id, offset), len) = (locate(place), len as usize);
+        if let Some(closed) = self.files.get(&id) {
+            return closed.file.bytes(offset, len);
         }
-        if segment != self.closed.len() {
+        if id != self.active_id {
             return Err(missing());
         }
         let Some(skip) = offset.checked_sub(self.last.end) else {
@@ -528,10 +593,13 @@ impl<S: Storage> Log<S> {
     }
 
     fn activate(&mut self, active: Active<S::File>) {
+        self.rolled = true;
         let mut old = std::mem::replace(&mut self.active, active);
         if self.last.end != HEADER_LEN {
             old.file.let_go();
-            self.closed.push(old.file);
+            let closed = Closed { file: old.file, first: old.header.first, is_base: false };
+            self.files.insert(self.active_id, closed);
+            self.active_id = self.take_file_id();
         }
         self.last = self.active.synced;
         self.timers = Timers { clock: self.timers.clock, ..Timers::default() };

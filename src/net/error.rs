@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::JournalError;
 use crate::codec::charset::Charset;
 use crate::log::{Damage, OpenError};
-use crate::state::EventError;
+use crate::state::{EventError, KeptError, RecordError};
 
 /// Why a server does not start, or ends.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub enum ServerError {
         /// The folder.
         folder: PathBuf,
         /// Why.
-        error: OpenError<EventError>,
+        error: OpenError<RecordError>,
     },
     /// The log failed while the server ran.
     Journal(JournalError),
@@ -77,11 +77,14 @@ impl fmt::Display for ServerError {
 fn show_open(
     f: &mut fmt::Formatter<'_>,
     folder: &Path,
-    error: &OpenError<EventError>,
+    error: &OpenError<RecordError>,
 ) -> fmt::Result {
     match error {
         OpenError::Meaning {
-            error: EventError::UnknownKind(_) | EventError::Longer(_), ..
+            error:
+                RecordError::Event(EventError::UnknownKind(_) | EventError::Longer(_))
+                | RecordError::Kept(KeptError::UnknownKind(_)),
+            ..
         } => {
             write!(f, "{error}; start that version")
         }
@@ -97,7 +100,10 @@ fn show_open(
                 "{folder}: its text is in {found}, not in {wanted}; start with --charset {found}"
             )
         }
-        OpenError::InUse { .. } | OpenError::Storage(_) | OpenError::Newer { .. } => {
+        OpenError::InUse { .. }
+        | OpenError::Storage(_)
+        | OpenError::Newer { .. }
+        | OpenError::Compacted => {
             write!(f, "{error}")
         }
     }

@@ -9,7 +9,7 @@ use polling::{Event, Events};
 
 use super::connection::{Came, Pause, Phase};
 use super::listener::Accepted;
-use super::{KEY_LISTENERS, KEY_SIGNALS, Server, ServerError};
+use super::{KEY_LISTENERS, KEY_SIGNALS, KEY_WATCH, Server, ServerError};
 use crate::engine::Overdue;
 use crate::id::{ConnectionId, MonoMillis};
 use crate::limits::{
@@ -45,6 +45,7 @@ impl Server {
         for event in events.iter() {
             match event.key {
                 KEY_SIGNALS => {}
+                KEY_WATCH => self.look_for_base()?,
                 KEY_LISTENERS.. => self.accept(event.key - KEY_LISTENERS),
                 _ => self.handle_event(event),
             }
@@ -78,6 +79,14 @@ impl Server {
             self.ask(|engine, host| engine.handle_end(id, host));
         }
         gone
+    }
+
+    fn look_for_base(&mut self) -> Result<(), ServerError> {
+        if let Some(watch) = &self.watch {
+            watch.clear().map_err(ServerError::at("watch the log's folder"))?;
+        }
+        self.journal.look_for_base();
+        Ok(())
     }
 
     fn stop(&mut self) {

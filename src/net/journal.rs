@@ -10,7 +10,7 @@ use std::io;
 
 use crate::engine::StorageFull;
 use crate::id::{MonoMillis, Place, Seq, UnixMillis};
-use crate::log::{AppendError, DiskStorage, Failed, Log};
+use crate::log::{AdoptError, AppendError, DiskStorage, Failed, Log, Record};
 
 /// Why the log cannot be gone on with.
 #[derive(Debug)]
@@ -117,6 +117,41 @@ impl Journal {
         self.log.housekeep(now).map_err(JournalError::Log)
     }
 
+    /// Looks whether a tool has compacted the log.
+    pub(super) fn look_for_base(&mut self) {
+        if let Err(error) = self.log.look_for_base() {
+            not_adopted(&error);
+        }
+    }
+
+    /// Whether there is more to [`adopt`](Self::adopt).
+    pub(super) fn is_adopting(&self) -> bool {
+        self.log.is_adopting()
+    }
+
+    /// Takes the next piece of a compacted log into use: `each` gets records and their places in it.
+    pub(super) fn adopt(&mut self, each: impl FnMut(&Record<'_>)) {
+        if self.log.take_rolled() {
+            self.look_for_base();
+        }
+        if self.log.is_adopting()
+            && let Err(error) = self.log.adopt(each)
+        {
+            not_adopted(&error);
+        }
+    }
+
+    /// Whether files are held that a compacted log no longer has.
+    pub(super) fn holds_superseded(&self) -> bool {
+        self.log.holds_superseded()
+    }
+
+    /// Lets go of them.
+    pub(super) fn let_go(&mut self) {
+        self.log.let_go();
+        ::log::info!("the compacted log is in use");
+    }
+
     /// Syncs and closes the log.
     pub(super) fn close(self) -> Result<(), JournalError> {
         self.log.close().map_err(JournalError::Log)
@@ -126,4 +161,9 @@ impl Journal {
         // The first failure is the one that says what happened.
         let _ = self.broken.set(error);
     }
+}
+
+/// The log goes on with the files that it has, whatever became of the compacted one.
+fn not_adopted(error: &AdoptError) {
+    ::log::warn!("the compacted log is not taken into use before the next start: {error}");
 }

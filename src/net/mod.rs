@@ -17,9 +17,11 @@ mod outside;
 mod passwords;
 mod signals;
 mod timetable;
+mod watch;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ use crate::cli::settings::{Options, Timeouts};
 use crate::engine::{Engine, Host, StorageFull};
 use crate::id::{ConnectionId, MonoMillis, Now, Place, Seq, UnixMillis};
 use crate::limits::{READ_BYTES_PER_TURN, SHUTDOWN_MS};
-use crate::log::{DiskStorage, Log, Recovery};
+use crate::log::{DiskStorage, Log, OpenError, Recovery};
 use crate::state::{Stamp, State};
 
 use connections::Connections;
@@ -38,6 +40,7 @@ use listener::Listener;
 use outside::Clock;
 use passwords::Passwords;
 use signals::Signals;
+use watch::Watch;
 
 pub use error::ServerError;
 pub use journal::JournalError;
@@ -45,7 +48,11 @@ pub use listener::connections_possible;
 
 /// Poller keys from the top; connections count from 0, and the poller keeps the highest for itself.
 const KEY_SIGNALS: usize = usize::MAX - 1;
+const KEY_WATCH: usize = usize::MAX - 2;
 const KEY_LISTENERS: usize = usize::MAX / 2;
+
+/// How often a log is read again because it was compacted while it was read.
+const OPENING_TRIES: u32 = 5;
 
 /// A server that is ready. [`Server::open`], then [`Server::run`].
 pub struct Server {
@@ -53,6 +60,8 @@ pub struct Server {
     journal: Journal,
     passwords: Passwords,
     signals: Signals,
+    /// `None` where the system gave none.
+    watch: Option<Watch>,
     listeners: Vec<Listener>,
     connections: Connections,
     poller: Arc<Poller>,
@@ -125,6 +134,7 @@ impl Server {
             // Until here a signal ends the process: nothing has been promised to anyone.
             signals: Signals::watch(&poller, KEY_SIGNALS)
                 .map_err(ServerError::at("watch for signals"))?,
+            watch: watch(&options.data, &poller),
             listeners,
             connections: Connections::new(Arc::clone(&poller)),
             poller,
@@ -136,6 +146,8 @@ impl Server {
             starved: false,
             stopping: None,
         };
+        // A tool may have compacted the log between the reading and the watch.
+        server.journal.look_for_base();
         server.engine.begin_turn(now);
         // What the last run left open is ended before anybody connects.
         server.ask(|engine, host| engine.handle_step(host));
@@ -189,12 +201,23 @@ impl Server {
         if self.journal.deadline().is_some_and(|due| due <= self.now.mono) {
             self.journal.housekeep(self.now.mono)?;
         }
+        self.adopt();
         Ok(())
+    }
+
+    /// Takes the next piece of what a tool has compacted into use.
+    fn adopt(&mut self) {
+        let Self { engine, journal, .. } = self;
+        journal.adopt(|record| engine.relocate(record.kind, record.payload, record.place));
+        if journal.holds_superseded() && !engine.holds_places() {
+            journal.let_go();
+        }
     }
 
     /// How long the poller may wait: not at all while there is something to do, else until the next deadline.
     fn timeout(&self) -> Option<Duration> {
-        if self.engine.has_work() || self.connections.has_work() {
+        let has_work = self.engine.has_work() || self.connections.has_work();
+        if has_work || self.journal.is_adopting() {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -232,8 +255,6 @@ fn listen(addresses: &[SocketAddr], poller: &Arc<Poller>) -> Result<Vec<Listener
 /// Opens the log and rebuilds the state from it.
 fn recover(options: &Options) -> Result<(State, Journal), ServerError> {
     let folder = &options.data;
-    let storage = DiskStorage::create(folder)
-        .map_err(|error| ServerError::Folder { folder: folder.clone(), error })?;
     let log_options = crate::log::Options {
         segment_size: options.segment_bytes,
         durability: options.durability,
@@ -243,17 +264,31 @@ fn recover(options: &Options) -> Result<(State, Journal), ServerError> {
         doing: "draw random bytes",
         error: io::Error::other(error.to_string()),
     })?;
-    let mut state = State::default();
-    let apply = |record: &crate::log::Record<'_>| {
-        let crate::log::Record { seq, time, kind, payload, place, .. } = *record;
-        state.apply_record(Stamp { seq, time, place }, kind, payload)
-    };
     let fresh_log_id = u64::from_ne_bytes(fresh_log_id);
-    let opened = Log::open(storage, log_options, fresh_log_id, outside::wall(), apply);
-    let (log, recovery) =
-        opened.map_err(|error| ServerError::Open { folder: folder.clone(), error })?;
-    report(&recovery);
-    Ok((state, Journal::new(log)))
+    let mut tries = OPENING_TRIES;
+    loop {
+        let storage = DiskStorage::create(folder)
+            .map_err(|error| ServerError::Folder { folder: folder.clone(), error })?;
+        let mut state = State::default();
+        let take = |record: &crate::log::Record<'_>| {
+            let crate::log::Record { seq, time, kind, payload, place, in_base } = *record;
+            state.take_record(Stamp { seq, time, place }, in_base, kind, payload)
+        };
+        match Log::open(storage, log_options, fresh_log_id, outside::wall(), take) {
+            Ok((log, recovery)) => {
+                report(&recovery);
+                return Ok((state, Journal::new(log)));
+            }
+            Err(OpenError::Compacted) if tries > 0 => tries -= 1,
+            Err(error) => return Err(ServerError::Open { folder: folder.clone(), error }),
+        }
+    }
+}
+
+/// Watches the log's folder, where the system can.
+fn watch(folder: &Path, poller: &Arc<Poller>) -> Option<Watch> {
+    let watch = Watch::new(folder, poller, KEY_WATCH);
+    watch.inspect_err(|error| ::log::info!("cannot watch {}: {error}", folder.display())).ok()
 }
 
 /// Says what was cut off, which nobody should learn by chance.

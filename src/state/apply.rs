@@ -1,7 +1,10 @@
 //! What each event does to the state. It decides nothing: it does what the event says, and reports an
 //! event that does not fit, which only a damaged or foreign log can hold.
 
+use std::fmt;
+
 use super::event::{Event, EventError};
+use super::keep::KeptError;
 use super::mailbox::{MessageKind, Waiting};
 use super::users::User;
 use super::{MonitoringRecord, State};
@@ -34,8 +37,43 @@ pub struct Posted {
 /// The event speaks of something that is not there, or that is there already.
 struct Nonsense;
 
+/// Why a record of the log could not be taken in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RecordError {
+    /// As an event.
+    Event(EventError),
+    /// As part of a kept state.
+    Kept(KeptError),
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(error) => error.fmt(f),
+            Self::Kept(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RecordError {}
+
 impl State {
-    /// Applies a record of the log.
+    /// Takes a record of the log in, be it an event or part of a base.
+    pub fn take_record(
+        &mut self,
+        stamp: Stamp,
+        in_base: bool,
+        kind: u8,
+        payload: &[u8],
+    ) -> Result<(), RecordError> {
+        if in_base {
+            self.restore(stamp, kind, payload).map_err(RecordError::Kept)
+        } else {
+            self.apply_record(stamp, kind, payload).map_err(RecordError::Event)
+        }
+    }
+
+    /// Applies an event of the log.
     pub fn apply_record(
         &mut self,
         stamp: Stamp,

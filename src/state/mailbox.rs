@@ -23,6 +23,21 @@ pub enum MessageKind {
     Refused = 4,
 }
 
+impl MessageKind {
+    /// The kind that a byte of a kept state names.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::User),
+            1 => Some(Self::Added),
+            2 => Some(Self::Asks),
+            3 => Some(Self::Agreed),
+            4 => Some(Self::Refused),
+            _ => None,
+        }
+    }
+}
+
 /// A message that has not been delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Waiting {
@@ -72,12 +87,12 @@ impl Mailbox {
     }
 
     /// The messages, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = (Seq, &Waiting)> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Seq, &Waiting)> {
         self.after(Seq::ZERO)
     }
 
     /// The messages after `seq`, oldest first.
-    pub fn after(&self, seq: Seq) -> impl Iterator<Item = (Seq, &Waiting)> {
+    pub fn after(&self, seq: Seq) -> impl DoubleEndedIterator<Item = (Seq, &Waiting)> {
         let first = self.messages.partition_point(|(other, _)| *other <= seq);
         let messages = self.messages.range(first..);
         messages.filter_map(|(seq, waiting)| waiting.as_ref().map(|waiting| (*seq, waiting)))
@@ -113,6 +128,22 @@ impl Mailbox {
         if self.is_empty() {
             // Most mailboxes are empty most of the time: they keep no memory.
             *self = Self::default();
+        }
+    }
+
+    /// A message's text stands at another place, if that message still waits.
+    pub(super) fn relocate(
+        &mut self,
+        seq: Seq,
+        from: ServiceNumber,
+        kind: MessageKind,
+        place: Place,
+    ) {
+        if let Ok(index) = self.messages.binary_search_by_key(&seq, |(seq, _)| *seq)
+            && let Some(waiting) = &mut self.messages[index].1
+            && (waiting.from, waiting.kind) == (from, kind)
+        {
+            waiting.place = place;
         }
     }
 

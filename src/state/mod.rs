@@ -9,14 +9,16 @@ mod apply;
 pub mod decide;
 mod digest;
 pub mod event;
+mod keep;
 pub mod mailbox;
 mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use apply::{Posted, Stamp};
+pub use apply::{Posted, RecordError, Stamp};
 pub use digest::Digest;
 pub use event::{Authentication, Event, EventError, EventKind};
+pub use keep::{KeptError, KeptKind, kept_digest};
 pub use mailbox::{Mailbox, MessageKind, Waiting};
 pub use users::{Friend, Group, User};
 

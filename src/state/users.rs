@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::{Authentication, Mailbox};
 use crate::codec::Reader;
+use crate::codec::packed::Moves;
 use crate::codec::profile::Profile;
 use crate::id::{GroupNumber, ServiceNumber, UnixMillis};
 use crate::limits::{FRIENDS_PER_GROUP, GROUP_NUMBER_MAX};
@@ -258,6 +259,25 @@ impl User {
             let friend = self.friends.remove(index);
             self.count(friend.group, -1);
         }
+    }
+
+    /// Takes the groups of a user that is being restored; nobody is in them yet.
+    pub(super) fn restore_groups(&mut self, groups: Vec<Group>) {
+        self.groups = groups;
+    }
+
+    /// Takes further friends of a user that is being restored; answers whether they fit.
+    pub(super) fn restore_friends(&mut self, more: Moves<'_>) -> bool {
+        self.friends.reserve_exact(more.len());
+        for (number, group) in more.iter() {
+            let Ok(index) = self.group_index(group) else { return false };
+            if self.friends.last().is_some_and(|last| last.number >= number) {
+                return false;
+            }
+            self.groups[index].friends += 1;
+            self.friends.push(Friend { number, group });
+        }
+        self.groups.iter().all(|group| usize::from(group.friends) <= FRIENDS_PER_GROUP)
     }
 
     /// Takes the friends out, to look at them while other users change; they are to be given back.

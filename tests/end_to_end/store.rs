@@ -183,7 +183,7 @@ fn reseal(bytes: &mut [u8], at: usize, value: u8) {
 
 #[test]
 fn a_newer_format_is_not_touched() {
-    for (at, value) in [(9, 2), (8, 1), (23, 1), (16, 0x80)] {
+    for (at, value) in [(9, 2), (8, 1), (23, 2), (16, 0x80)] {
         let server = killed(3);
         let path = log(&server);
         change(&path, |bytes| reseal(bytes, at, value));

@@ -13,7 +13,7 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use oicq::log::{Access, Storage, StoredFile};
+use oicq::log::{Access, Lock, Storage, StoredFile};
 
 const SECTOR: usize = 512;
 
@@ -49,7 +49,7 @@ type NodeRef = Rc<RefCell<Node>>;
 struct Inner {
     names: BTreeMap<String, NodeRef>,
     synced_names: BTreeMap<String, NodeRef>,
-    locked: bool,
+    locked: Vec<Lock>,
     capacity: Option<usize>,
     no_reserve: bool,
     trace: Vec<Call>,
@@ -67,19 +67,19 @@ struct Fail {
 #[derive(Default)]
 pub struct MemDisk {
     inner: Rc<RefCell<Inner>>,
-    holds_lock: bool,
+    holds: Vec<Lock>,
 }
 
 impl Clone for MemDisk {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), holds_lock: false }
+        Self { inner: self.inner.clone(), holds: Vec::new() }
     }
 }
 
 impl Drop for MemDisk {
     fn drop(&mut self) {
-        if self.holds_lock {
-            self.inner.borrow_mut().locked = false;
+        for lock in self.holds.clone() {
+            self.unlock(lock);
         }
     }
 }
@@ -195,15 +195,22 @@ impl MemDisk {
 impl Storage for MemDisk {
     type File = MemFile;
 
-    fn lock(&mut self) -> io::Result<()> {
+    fn lock(&mut self, lock: Lock) -> io::Result<()> {
         self.call(Call::Lock)?;
         let mut inner = self.inner.borrow_mut();
-        if inner.locked {
+        if inner.locked.contains(&lock) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        inner.locked = true;
-        self.holds_lock = true;
+        inner.locked.push(lock);
+        self.holds.push(lock);
         Ok(())
+    }
+
+    fn unlock(&mut self, lock: Lock) {
+        if self.holds.contains(&lock) {
+            self.holds.retain(|held| *held != lock);
+            self.inner.borrow_mut().locked.retain(|held| *held != lock);
+        }
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

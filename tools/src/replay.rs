@@ -13,7 +13,7 @@ use oicq::state::EventKind;
 
 use crate::failure::Failure;
 use crate::options::{Format, VERSION, answer, parsed, positional, required};
-use crate::source::{Happening, Outcome, Source};
+use crate::source::{Happening, Source};
 use crate::state_view;
 
 /// What the command takes, for the list of commands.
@@ -100,8 +100,9 @@ fn page() -> Page {
     Page::new("oicq-tools replay DIR [OPTIONS]")
         .about(
             "Reads the log in DIR, applies every event as the server would, and shows the events one a \
-             line: sequence number, time, kind, and what happened to whom. Passwords are never shown. A \
-             server may be running on DIR.",
+             line: sequence number, time, kind, and what happened to whom. Passwords are never shown. Of a \
+             log that was compacted, the events that compacting has dropped cannot be shown. A server may \
+             be running on DIR.",
         )
         .section(
             "Options",
@@ -129,6 +130,7 @@ fn page() -> Page {
 
 fn replay(options: &Options) -> Result<(), Failure> {
     let source = Source::open(&options.folder)?;
+    check_stretch(options, source.base_seq()?)?;
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let outcome = source.run(|happening| {
         if options.show == Show::Events
@@ -144,7 +146,6 @@ fn replay(options: &Options) -> Result<(), Failure> {
         let stop = happening.seq >= options.until;
         Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    check_stretch(options, &outcome)?;
     let written = match options.show {
         Show::Events => Ok(()),
         Show::State => {
@@ -170,14 +171,17 @@ fn selects(options: &Options, happening: &Happening<'_>) -> bool {
         && (options.users.is_empty() || options.users.iter().any(|user| happening.concerns(*user)))
 }
 
-/// A stretch that begins before the log does cannot be shown.
-fn check_stretch(options: &Options, outcome: &Outcome) -> Result<(), Failure> {
-    let first = outcome.first_seq;
+/// A stretch that begins before the log's events do cannot be shown, nor the state of a point before them.
+fn check_stretch(options: &Options, base: Seq) -> Result<(), Failure> {
+    let first = match options.show {
+        Show::Events => base.next(),
+        Show::State | Show::Digest => base,
+    };
     let asked = if options.from == Seq::ZERO { options.until } else { options.from };
-    if first > Seq(1) && asked < first {
+    if base > Seq::ZERO && asked < first {
         let folder = options.folder.display();
         return Err(Failure::Failed(format!(
-            "{folder}: sequence number {asked} is no longer in the log, the first that can be shown is {first}"
+            "{folder}: compacting has dropped sequence number {asked}, the first that can be shown is {first}"
         )));
     }
     Ok(())

@@ -38,8 +38,10 @@ pub(crate) struct Outcome {
     pub(crate) state: State,
     pub(crate) charset: Charset,
     pub(crate) events: u64,
-    /// The first sequence number that the log holds; [`Seq::ZERO`] in an empty one.
+    /// The first sequence number that the log holds; [`Seq::ZERO`] where it holds none.
     pub(crate) first_seq: Seq,
+    /// What compaction has kept as a state alone goes up to here; [`Seq::ZERO`] if nothing.
+    pub(crate) base_seq: Seq,
     /// Bytes of the log, up to the end of its last batch.
     pub(crate) bytes: u64,
     pub(crate) files: usize,
@@ -54,7 +56,7 @@ impl Source {
         let names = storage.list().map_err(|error| {
             Failure::Failed(format!("cannot read {}: {error}", folder.display()))
         })?;
-        if !names.iter().any(|name| name.ends_with(".log")) {
+        if !names.iter().any(|name| is_log(name)) {
             let folder = folder.display();
             return Err(Failure::Failed(format!(
                 "{folder}: there is no log here; name the folder that oicqd was given with --data"
@@ -74,8 +76,13 @@ impl Source {
     /// Bytes of all log files, for progress.
     pub(crate) fn file_bytes(&self) -> u64 {
         let names = self.storage.list().unwrap_or_default();
-        let logs = names.iter().filter(|name| name.ends_with(".log"));
+        let logs = names.iter().filter(|name| is_log(name));
         logs.filter_map(|name| self.folder.join(name).metadata().ok()).map(|meta| meta.len()).sum()
+    }
+
+    /// The sequence number up to which the log holds no events, but the state that they made.
+    pub(crate) fn base_seq(&self) -> Result<Seq, Failure> {
+        Ok(base_seq(&Reader::open(&self.storage).map_err(failed)?))
     }
 
     /// Applies every event in order and shows each to `each`, until that breaks off or the log ends.
@@ -90,7 +97,12 @@ impl Source {
             state: State::default(),
             charset: charset.unwrap_or_default(),
             events: 0,
-            first_seq: Seq::ZERO,
+            first_seq: base_seq(&reader)
+                .0
+                .checked_add(1)
+                .filter(|seq| *seq > 1)
+                .map_or(Seq::ZERO, Seq),
+            base_seq: base_seq(&reader),
             bytes: 0,
             files: 0,
             torn: None,
@@ -100,8 +112,9 @@ impl Source {
         let mut closed_bytes = 0;
         let mut segment = 0;
         let mut stopped = false;
+        let mut base_read = outcome.base_seq == Seq::ZERO;
         while !stopped
-            && outcome.state.last_seq() < last_seq
+            && (outcome.state.last_seq() < last_seq || !base_read)
             && let Step::Batch(batch) = reader.next_batch().map_err(failed)?
         {
             if batch.segment != segment {
@@ -109,6 +122,12 @@ impl Source {
             }
             for record in batch.records() {
                 let (seq, time, place) = (record.seq, record.time, record.place);
+                if record.in_base {
+                    let stamp = Stamp { seq, time, place };
+                    let restored = outcome.state.restore(stamp, record.kind, record.payload);
+                    restored.map_err(|error| self.nonsense(seq, &error))?;
+                    continue;
+                }
                 let event = Event::decode(record.kind, record.payload)
                     .and_then(|event| {
                         let stamp = Stamp { seq, time, place };
@@ -129,6 +148,7 @@ impl Source {
             }
             outcome.bytes = closed_bytes + batch.offset + batch.header.total();
             bar.set_position(outcome.bytes);
+            base_read |= batch.base.is_none() || reader.has_read_base();
         }
         bar.finish_and_clear();
         outcome.name_files(&reader);
@@ -148,7 +168,7 @@ impl Source {
         let mut last = Seq::ZERO;
         loop {
             match reader.next_batch().map_err(failed)? {
-                Step::Batch(batch) => last = batch.header.last(),
+                Step::Batch(batch) => last = batch.base.unwrap_or_else(|| batch.header.last()),
                 Step::End(end) => return Ok((last, end)),
             }
         }
@@ -178,7 +198,7 @@ impl Source {
         Failure::Failed(format!("{damage}; run: oicq-tools verify {folder}"))
     }
 
-    fn nonsense(&self, seq: Seq, error: &oicq::state::EventError) -> Failure {
+    fn nonsense(&self, seq: Seq, error: &dyn std::fmt::Display) -> Failure {
         let folder = self.folder.display();
         Failure::Failed(format!("{folder}: sequence number {seq} holds {error}"))
     }
@@ -190,6 +210,16 @@ impl Outcome {
         self.names = reader.segments().iter().map(|segment| segment.name.clone()).collect();
         self.files = self.names.len();
     }
+}
+
+/// Whether a file holds a part of a log, by its name.
+fn is_log(name: &str) -> bool {
+    name.ends_with(".log") || name.ends_with(".base")
+}
+
+fn base_seq(reader: &Reader<'_, DiskStorage>) -> Seq {
+    let base = reader.segments().first().filter(|first| first.is_base);
+    base.map_or(Seq::ZERO, |base| Seq(base.first.0 - 1))
 }
 
 /// A log that cannot be read on.

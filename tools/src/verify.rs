@@ -8,7 +8,7 @@ use lexopt::Parser;
 use oicq::cli::page::{Page, Row};
 use oicq::id::Seq;
 use oicq::log::{Damage, End, Reader, Resumed, Step, Torn};
-use oicq::state::{EventError, Stamp, State};
+use oicq::state::{RecordError, Stamp, State};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -49,7 +49,7 @@ enum Finding {
     /// Bytes are not as they were written.
     Damaged { damage: Damage, resumed: Resumed },
     /// An event is as it was written, and makes no sense.
-    Nonsense { seq: Seq, error: EventError },
+    Nonsense { seq: Seq, error: RecordError },
 }
 
 #[derive(Default)]
@@ -99,8 +99,13 @@ fn examine(source: &Source) -> Result<Report, Failure> {
                     report.events += 1;
                     report.last_seq = record.seq;
                     let error = match &mut state {
-                        Some(state) => state.apply_record(stamp, record.kind, record.payload),
-                        None => oicq::state::Event::decode(record.kind, record.payload).map(|_| ()),
+                        Some(state) => {
+                            state.take_record(stamp, record.in_base, record.kind, record.payload)
+                        }
+                        None if record.in_base => Ok(()),
+                        None => oicq::state::Event::decode(record.kind, record.payload)
+                            .map(|_| ())
+                            .map_err(RecordError::Event),
                     };
                     if let Err(error) = error {
                         report.findings.push(Finding::Nonsense { seq: record.seq, error });
@@ -134,6 +139,12 @@ fn examine(source: &Source) -> Result<Report, Failure> {
 fn touches(first: Seq, resumed: Resumed) -> String {
     match resumed {
         Resumed::Intact => "no event is lost".to_owned(),
+        Resumed::BaseLost { first, last: Some(last) } => {
+            format!("records {first} to {last} of the base are lost")
+        }
+        Resumed::BaseLost { first, last: None } => {
+            format!("all records of the base from {first} on are lost")
+        }
         Resumed::Lost { first, last } if first == last => format!("event {first} is lost"),
         Resumed::Lost { first, last } => format!("events {first} to {last} are lost"),
         Resumed::Finished { durable } if durable >= first => {
@@ -184,7 +195,7 @@ fn write_json(report: &Report, out: &mut impl Write) -> io::Result<()> {
         let object = match finding {
             Finding::Damaged { damage, resumed } => {
                 let (lost_first, lost_last) = match *resumed {
-                    Resumed::Intact => (None, None),
+                    Resumed::Intact | Resumed::BaseLost { .. } => (None, None),
                     Resumed::Lost { first, last } => (Some(first.0), Some(last.0)),
                     Resumed::Finished { durable } => {
                         (Some(damage.seq.0), (durable >= damage.seq).then_some(durable.0))

@@ -1,0 +1,422 @@
+//! A state as records: what compaction keeps of all events, and what a state is rebuilt from without them.
+//!
+//! Owns the kinds and layouts of these records, which `EVENTS.md` lists, in both directions; writing the same
+//! state gives the same records. It never looks at files: texts come from the caller, and go to it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::mailbox::{MessageKind, Waiting};
+use super::users::{Group, User};
+use super::{Authentication, Digest, MonitoringRecord, Stamp, State};
+use crate::codec::packed::{Moves, Numbers};
+use crate::codec::profile::Profile;
+use crate::codec::{Reader, Short, Write};
+use crate::id::{GroupNumber, Place, Seq, ServiceNumber, UnixMillis};
+
+/// The kinds of a kept state's records, by the byte that stands in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum KeptKind {
+    /// A user, without friends.
+    User = 1,
+    /// Friends of the user before.
+    Friends = 2,
+    /// Who has the user before in its friend list.
+    ListedBy = 3,
+    /// Who waits for the answer of the user before.
+    Requests = 4,
+    /// A message, and in whose mailboxes it waits.
+    Message = 5,
+    /// Starts and ends of monitoring.
+    Monitoring = 6,
+    /// Nothing follows: how many users there are, and the digest.
+    End = 7,
+}
+
+impl KeptKind {
+    const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::User,
+            2 => Self::Friends,
+            3 => Self::ListedBy,
+            4 => Self::Requests,
+            5 => Self::Message,
+            6 => Self::Monitoring,
+            7 => Self::End,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for KeptKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User => "user",
+            Self::Friends => "friends",
+            Self::ListedBy => "listed-by",
+            Self::Requests => "requests",
+            Self::Message => "message",
+            Self::Monitoring => "monitoring",
+            Self::End => "end",
+        })
+    }
+}
+
+/// Why a record is no part of a kept state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeptError {
+    /// A kind that this version does not know: a newer one wrote it.
+    UnknownKind(u8),
+    /// The payload does not fit its kind.
+    Malformed(KeptKind),
+    /// It does not fit what came before it.
+    Nonsense(KeptKind),
+}
+
+impl fmt::Display for KeptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKind(kind) => {
+                write!(f, "a kept record of kind {kind}, which only a newer version knows")
+            }
+            Self::Malformed(kind) => {
+                write!(f, "a kept {kind} record whose payload does not fit its kind")
+            }
+            Self::Nonsense(kind) => {
+                write!(f, "a kept {kind} record that does not fit those before it")
+            }
+        }
+    }
+}
+
+impl std::error::Error for KeptError {}
+
+/// Numbers in one record: bounds the record.
+const NUMBERS_PER_RECORD: usize = 1 << 14;
+/// Receivers in one record: bounds what a server does between two turns when it moves its places.
+const RECEIVERS_PER_RECORD: usize = 1 << 10;
+/// Where in a message's payload its text stands.
+const TEXT_OFFSET: u32 = 8 + 8 + 4 + 1 + 2;
+
+/// What tells one posted message from another; all who got it share one record.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct MessageKey {
+    seq: Seq,
+    from: ServiceNumber,
+    kind: MessageKind,
+    length: u32,
+    checksum: u32,
+}
+
+/// A message as a record has it.
+struct Message<'a> {
+    seq: Seq,
+    time: UnixMillis,
+    from: ServiceNumber,
+    kind: MessageKind,
+    text: &'a [u8],
+    receivers: Numbers<'a>,
+}
+
+impl State {
+    /// Writes the state down as records, which go to `record`. `text` appends the text of a waiting
+    /// message to the bytes that it is given.
+    ///
+    /// # Errors
+    /// The first one of `record` or `text`.
+    pub fn keep<E>(
+        &self,
+        digest: Digest,
+        mut text: impl FnMut(&Waiting, &mut Vec<u8>) -> Result<(), E>,
+        mut record: impl FnMut(u8, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut out = Vec::new();
+        for (number, user) in self.users() {
+            keep_user(number, user, &mut out, &mut record)?;
+        }
+        self.keep_messages(&mut out, &mut text, &mut record)?;
+        for entries in self.monitoring.chunks(NUMBERS_PER_RECORD) {
+            out.clear();
+            for entry in entries {
+                out.put_u64(entry.time.0);
+                out.put_u32(entry.operator.0);
+                out.put_u32(entry.watched.0);
+                out.put_u8(u8::from(entry.started));
+            }
+            record(KeptKind::Monitoring as u8, &out)?;
+        }
+        out.clear();
+        out.put_u64(self.user_count() as u64);
+        out.extend_from_slice(&digest.bytes());
+        record(KeptKind::End as u8, &out)
+    }
+
+    fn keep_messages<E>(
+        &self,
+        out: &mut Vec<u8>,
+        text: &mut impl FnMut(&Waiting, &mut Vec<u8>) -> Result<(), E>,
+        record: &mut impl FnMut(u8, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut messages = Vec::new();
+        for (number, user) in self.users() {
+            for (seq, waiting) in user.mailbox().iter() {
+                let Waiting { from, kind, length, checksum, .. } = *waiting;
+                messages.push((MessageKey { seq, from, kind, length, checksum }, number, *waiting));
+            }
+        }
+        messages.sort_unstable_by_key(|(key, number, _)| (*key, *number));
+        let mut words = Vec::new();
+        for same in messages.chunk_by(|one, other| one.0 == other.0) {
+            let (MessageKey { seq, from, kind, .. }, _, waiting) = same[0];
+            words.clear();
+            text(&waiting, &mut words)?;
+            for receivers in same.chunks(RECEIVERS_PER_RECORD) {
+                out.clear();
+                out.put_u64(seq.0);
+                out.put_u64(waiting.time.0);
+                out.put_u32(from.0);
+                out.put_u8(kind as u8);
+                out.put_string(&words);
+                receivers.iter().for_each(|(_, number, _)| Numbers::push(*number, out));
+                record(KeptKind::Message as u8, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a record of a kept state in. They come in the order in which they were written, into an
+    /// empty state. `stamp` has the sequence number and the time that the state is as of.
+    ///
+    /// # Errors
+    /// The state is of no more use then.
+    pub fn restore(&mut self, stamp: Stamp, kind: u8, payload: &[u8]) -> Result<(), KeptError> {
+        let kind = KeptKind::from_byte(kind).ok_or(KeptError::UnknownKind(kind))?;
+        let mut reader = Reader::new(payload);
+        let fits = match kind {
+            KeptKind::User => self.restore_user(&mut reader),
+            KeptKind::Friends => self.restore_friends(&mut reader),
+            KeptKind::ListedBy => self.restore_numbers(&mut reader, |user| &mut user.listed_by),
+            KeptKind::Requests => self.restore_numbers(&mut reader, |user| &mut user.requests),
+            KeptKind::Message => self.restore_message(&mut reader, stamp.place),
+            KeptKind::Monitoring => self.restore_monitoring(&mut reader),
+            KeptKind::End => {
+                read_end(&mut reader).map(|(users, _)| users == self.user_count() as u64)
+            }
+        };
+        (self.last_seq, self.last_time) = (stamp.seq, stamp.time);
+        match fits {
+            Ok(true) if reader.remaining() == 0 => Ok(()),
+            Ok(true) | Err(Short) => Err(KeptError::Malformed(kind)),
+            Ok(false) => Err(KeptError::Nonsense(kind)),
+        }
+    }
+
+    /// A record of a state that was kept stands at `place`: those of its messages that still wait have
+    /// their texts there from now on.
+    pub fn relocate(&mut self, kind: u8, payload: &[u8], place: Place) {
+        if kind != KeptKind::Message as u8 {
+            return;
+        }
+        let Ok(Some(message)) = read_message(&mut Reader::new(payload)) else { return };
+        let Message { seq, from, kind, .. } = message;
+        for number in message.receivers.iter() {
+            if let Some(user) = self.users.get_mut(number) {
+                user.mailbox.relocate(seq, from, kind, place.offset(TEXT_OFFSET));
+            }
+        }
+    }
+
+    fn restore_user(&mut self, reader: &mut Reader<'_>) -> Result<bool, Short> {
+        let number = ServiceNumber(reader.u32()?);
+        let registered = UnixMillis(reader.u64()?);
+        let authentication = Authentication::from_byte(reader.u8()?).ok_or(Short)?;
+        let password_hash = std::str::from_utf8(reader.string()?).map_err(|_| Short)?;
+        let profile = Profile::read(reader)?;
+        let count = usize::from(reader.u8()?);
+        let mut groups: Vec<Group> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let number = GroupNumber(reader.u8()?);
+            groups.push(Group { number, friends: 0, name: reader.string()?.into() });
+        }
+        let ascending = groups.is_sorted_by(|one, next| one.number < next.number);
+        let has_first = groups.first().is_some_and(|first| first.number == GroupNumber::FIRST);
+        let fits = self.next_number() == Some(number) && ascending && has_first;
+        let mut user = User::new(&profile, password_hash, authentication, registered);
+        user.restore_groups(groups);
+        self.users.push(user);
+        Ok(fits)
+    }
+
+    fn restore_friends(&mut self, reader: &mut Reader<'_>) -> Result<bool, Short> {
+        let Some(user) = self.users.get_mut(ServiceNumber(reader.u32()?)) else { return Ok(false) };
+        Ok(user.restore_friends(Moves::over(reader.rest())?))
+    }
+
+    fn restore_numbers(
+        &mut self,
+        reader: &mut Reader<'_>,
+        set: fn(&mut User) -> &mut BTreeSet<ServiceNumber>,
+    ) -> Result<bool, Short> {
+        let Some(user) = self.users.get_mut(ServiceNumber(reader.u32()?)) else { return Ok(false) };
+        let numbers = Numbers::over(reader.rest())?;
+        let set = set(user);
+        if set.is_empty() {
+            // In order, a set is built at once.
+            *set = numbers.iter().collect();
+        } else {
+            set.extend(numbers.iter());
+        }
+        Ok(true)
+    }
+
+    fn restore_message(&mut self, reader: &mut Reader<'_>, place: Place) -> Result<bool, Short> {
+        let Some(message) = read_message(reader)? else { return Ok(false) };
+        let Message { seq, time, from, kind, text, receivers } = message;
+        let length = u32::try_from(text.len()).map_err(|_| Short)?;
+        let (checksum, place) = (crc32fast::hash(text), place.offset(TEXT_OFFSET));
+        let waiting = Waiting { from, kind, length, checksum, place, time };
+        for number in receivers.iter() {
+            let Some(user) = self.users.get_mut(number) else { return Ok(false) };
+            if user.mailbox.iter().next_back().is_some_and(|(last, _)| last >= seq) {
+                return Ok(false);
+            }
+            user.mailbox.add(seq, waiting);
+        }
+        Ok(true)
+    }
+
+    fn restore_monitoring(&mut self, reader: &mut Reader<'_>) -> Result<bool, Short> {
+        while reader.remaining() > 0 {
+            let time = UnixMillis(reader.u64()?);
+            let operator = ServiceNumber(reader.u32()?);
+            let watched = ServiceNumber(reader.u32()?);
+            let started = match reader.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(Short),
+            };
+            if self.user(operator).is_none() || self.user(watched).is_none() {
+                return Ok(false);
+            }
+            let fits = if started {
+                self.watchers.entry(watched).or_default().insert(operator)
+                    && self.watching.entry(operator).or_default().insert(watched)
+            } else {
+                self.unwatch(operator, watched)
+            };
+            if !fits {
+                return Ok(false);
+            }
+            self.monitoring.push(MonitoringRecord { time, operator, watched, started });
+        }
+        Ok(true)
+    }
+
+    fn unwatch(&mut self, operator: ServiceNumber, watched: ServiceNumber) -> bool {
+        let mut removed = false;
+        for (map, key, value) in
+            [(&mut self.watchers, watched, operator), (&mut self.watching, operator, watched)]
+        {
+            if let Some(numbers) = map.get_mut(&key) {
+                removed = numbers.remove(&value);
+                if numbers.is_empty() {
+                    map.remove(&key);
+                }
+            }
+        }
+        removed
+    }
+
+    /// The first user whose friend list names somebody who is not there, or does not know of it. Costs a
+    /// pass over all friend lists; a state made by events never has one.
+    #[must_use]
+    pub fn find_contradiction(&self) -> Option<ServiceNumber> {
+        let mut listed: u64 = 0;
+        for (number, user) in self.users() {
+            let knows = |friend: &super::Friend| {
+                friend.number != number
+                    && self.user(friend.number).is_some_and(|it| it.listed_by.contains(&number))
+            };
+            if !user.friends().iter().all(knows)
+                || !user.requests.iter().all(|asker| self.user(*asker).is_some())
+            {
+                return Some(number);
+            }
+            listed += user.friends().len() as u64;
+        }
+        // As many entries in both directions, and all of one found in the other: they are the same.
+        let turned: u64 = self.users().map(|(_, user)| user.listed_by.len() as u64).sum();
+        if turned == listed {
+            return None;
+        }
+        let lists = |owner: ServiceNumber, friend| {
+            self.user(owner).is_some_and(|owner| owner.friend(friend).is_some())
+        };
+        let odd = |(number, user): &(ServiceNumber, &User)| {
+            !user.listed_by.iter().all(|owner| lists(*owner, *number))
+        };
+        self.users().find(odd).map(|(number, _)| number)
+    }
+}
+
+/// The digest that a kept state's last record tells.
+#[must_use]
+pub fn kept_digest(kind: u8, payload: &[u8]) -> Option<Digest> {
+    if kind != KeptKind::End as u8 {
+        return None;
+    }
+    read_end(&mut Reader::new(payload)).ok().map(|(_, digest)| digest)
+}
+
+fn read_end(reader: &mut Reader<'_>) -> Result<(u64, Digest), Short> {
+    let users = reader.u64()?;
+    let digest = reader.take(Digest::BYTES)?.try_into().map_err(|_| Short)?;
+    Ok((users, Digest::from_bytes(digest)))
+}
+
+fn read_message<'a>(reader: &mut Reader<'a>) -> Result<Option<Message<'a>>, Short> {
+    let (seq, time) = (Seq(reader.u64()?), UnixMillis(reader.u64()?));
+    let from = ServiceNumber(reader.u32()?);
+    let kind = MessageKind::from_byte(reader.u8()?);
+    let text = reader.string()?;
+    let receivers = Numbers::over(reader.rest())?;
+    Ok(kind.map(|kind| Message { seq, time, from, kind, text, receivers }))
+}
+
+fn keep_user<E>(
+    number: ServiceNumber,
+    user: &User,
+    out: &mut Vec<u8>,
+    record: &mut impl FnMut(u8, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    out.clear();
+    out.put_u32(number.0);
+    out.put_u64(user.registered.0);
+    out.put_u8(user.authentication as u8);
+    out.put_string(user.password_hash.as_bytes());
+    out.extend_from_slice(user.packed_profile());
+    out.put_u8(u8::try_from(user.groups().len()).unwrap_or(u8::MAX));
+    for group in user.groups() {
+        out.put_u8(group.number.0);
+        out.put_string(&group.name);
+    }
+    record(KeptKind::User as u8, out)?;
+    for friends in user.friends().chunks(NUMBERS_PER_RECORD) {
+        out.clear();
+        out.put_u32(number.0);
+        friends.iter().for_each(|friend| Moves::push((friend.number, friend.group), out));
+        record(KeptKind::Friends as u8, out)?;
+    }
+    let sets = [(KeptKind::ListedBy, &user.listed_by), (KeptKind::Requests, &user.requests)];
+    for (kind, set) in sets {
+        let mut numbers = set.iter().copied().peekable();
+        while numbers.peek().is_some() {
+            out.clear();
+            out.put_u32(number.0);
+            numbers.by_ref().take(NUMBERS_PER_RECORD).for_each(|number| Numbers::push(number, out));
+            record(kind as u8, out)?;
+        }
+    }
+    Ok(())
+}
