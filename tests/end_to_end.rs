@@ -7,6 +7,8 @@ mod live;
 
 #[path = "end_to_end/commands.rs"]
 mod commands;
+#[path = "end_to_end/compact.rs"]
+mod compact;
 #[path = "end_to_end/conversation.rs"]
 mod conversation;
 #[path = "end_to_end/durability.rs"]

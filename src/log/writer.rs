@@ -277,6 +277,15 @@ impl<S: Storage> Log<S> {
         if fits(end, more) { Ok(self.write_batch()?) } else { self.begin_segment(more) }
     }
 
+    /// Closes the active segment, if it has a batch, so that it can be compacted.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn roll(&mut self) -> Result<(), AppendError> {
+        self.check()?;
+        if self.is_unused() { Ok(()) } else { self.begin_segment(0) }
+    }
+
     /// Writes the open batch and, with [`Durability::Always`], syncs it. Answers whether there was
     /// one.
     ///

@@ -239,11 +239,13 @@ impl State {
             let number = GroupNumber(reader.u8()?);
             groups.push(Group { number, friends: 0, name: reader.string()?.into() });
         }
-        let ascending = groups.is_sorted_by(|one, next| one.number < next.number);
-        let has_first = groups.first().is_some_and(|first| first.number == GroupNumber::FIRST);
-        let fits = self.next_number() == Some(number) && ascending && has_first;
         let mut user = User::new(&profile, password_hash, authentication, registered);
-        user.restore_groups(groups);
+        let ascending = groups.is_sorted_by(|one, next| one.number < next.number);
+        let has_first = groups.first().is_none_or(|first| first.number == GroupNumber::FIRST);
+        let fits = self.next_number() == Some(number) && ascending && has_first;
+        if !groups.is_empty() {
+            user.restore_groups(groups);
+        }
         self.users.push(user);
         Ok(fits)
     }
@@ -396,8 +398,9 @@ fn keep_user<E>(
     out.put_u8(user.authentication as u8);
     out.put_string(user.password_hash.as_bytes());
     out.extend_from_slice(user.packed_profile());
-    out.put_u8(u8::try_from(user.groups().len()).unwrap_or(u8::MAX));
-    for group in user.groups() {
+    let groups = if user.has_first_group_alone() { &[][..] } else { user.groups() };
+    out.put_u8(u8::try_from(groups.len()).unwrap_or(u8::MAX));
+    for group in groups {
         out.put_u8(group.number.0);
         out.put_string(&group.name);
     }

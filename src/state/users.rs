@@ -81,6 +81,9 @@ pub struct Friend {
     pub group: GroupNumber,
 }
 
+/// The name of the group that every user begins with.
+const FIRST_GROUP: &[u8] = b"My Friends";
+
 /// What is kept of one user.
 pub struct User {
     /// The fields as [`Profile::write`] lays them out: one allocation for all strings.
@@ -106,7 +109,7 @@ impl User {
         authentication: Authentication,
         registered: UnixMillis,
     ) -> Self {
-        let first = Group { number: GroupNumber::FIRST, friends: 0, name: (*b"My Friends").into() };
+        let first = Group { number: GroupNumber::FIRST, friends: 0, name: FIRST_GROUP.into() };
         Self {
             profile: packed(profile),
             password_hash: password_hash.into(),
@@ -259,6 +262,11 @@ impl User {
             let friend = self.friends.remove(index);
             self.count(friend.group, -1);
         }
+    }
+
+    /// Whether the groups are what a new user has.
+    pub(super) fn has_first_group_alone(&self) -> bool {
+        matches!(&self.groups[..], [first] if &*first.name == FIRST_GROUP)
     }
 
     /// Takes the groups of a user that is being restored; nobody is in them yet.

@@ -4,6 +4,7 @@
 //! has, stands in the command's own file.
 
 mod client;
+mod compact;
 mod failure;
 mod options;
 mod replay;
@@ -40,6 +41,12 @@ const COMMANDS: &[Command] = &[
         arguments: verify::ARGUMENTS,
         about: verify::ABOUT,
         run: verify::run,
+    },
+    Command {
+        name: "compact",
+        arguments: compact::ARGUMENTS,
+        about: compact::ABOUT,
+        run: compact::run,
     },
     Command { name: "stat", arguments: stat::ARGUMENTS, about: stat::ABOUT, run: stat::run },
     Command {

@@ -132,11 +132,8 @@ fn replay(options: &Options) -> Result<(), Failure> {
     let source = Source::open(&options.folder)?;
     check_stretch(options, source.base_seq()?)?;
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    let outcome = source.run(|happening| {
-        if options.show == Show::Events
-            && happening.seq <= options.until
-            && selects(options, happening)
-        {
+    let outcome = source.run_until(options.until, |happening| {
+        if options.show == Show::Events && selects(options, happening) {
             let written = match options.format {
                 Format::Text => writeln!(out, "{}", happening.line()),
                 Format::Json => writeln!(out, "{}", happening.json()),

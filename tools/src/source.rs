@@ -45,6 +45,8 @@ pub(crate) struct Outcome {
     /// Bytes of the log, up to the end of its last batch.
     pub(crate) bytes: u64,
     pub(crate) files: usize,
+    /// Bytes of the files that no server appends to.
+    pub(crate) closed_bytes: u64,
     pub(crate) torn: Option<Torn>,
     names: Vec<String>,
 }
@@ -88,9 +90,19 @@ impl Source {
     /// Applies every event in order and shows each to `each`, until that breaks off or the log ends.
     pub(crate) fn run(
         &self,
+        each: impl FnMut(&Happening<'_>) -> Result<ControlFlow<()>, Failure>,
+    ) -> Result<Outcome, Failure> {
+        self.run_until(Seq(u64::MAX), each)
+    }
+
+    /// The same, without any event behind `until`.
+    pub(crate) fn run_until(
+        &self,
+        until: Seq,
         mut each: impl FnMut(&Happening<'_>) -> Result<ControlFlow<()>, Failure>,
     ) -> Result<Outcome, Failure> {
         let (last_seq, end) = self.end()?;
+        let last_seq = last_seq.min(until);
         let mut reader = Reader::open(&self.storage).map_err(failed)?;
         let charset = reader.charset().map_err(failed)?.and_then(Charset::from_tag);
         let mut outcome = Outcome {
@@ -105,6 +117,7 @@ impl Source {
             base_seq: base_seq(&reader),
             bytes: 0,
             files: 0,
+            closed_bytes: 0,
             torn: None,
             names: Vec::new(),
         };
@@ -209,6 +222,8 @@ impl Outcome {
     fn name_files(&mut self, reader: &Reader<'_, DiskStorage>) {
         self.names = reader.segments().iter().map(|segment| segment.name.clone()).collect();
         self.files = self.names.len();
+        let closed = reader.segments().split_last().map_or(&[][..], |(_, closed)| closed);
+        self.closed_bytes = closed.iter().map(|segment| segment.len).sum();
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use indicatif::BinaryBytes;
 use lexopt::Parser;
 use oicq::cli::page::{Page, Row};
+use oicq::compaction::kept_size;
 use oicq::state::EventKind;
 use serde_json::{Map, json};
 
@@ -19,7 +20,8 @@ use crate::source::{Outcome, Source};
 /// What the command takes, for the list of commands.
 pub(crate) const ARGUMENTS: &str = "DIR";
 /// What it does, for the list of commands.
-pub(crate) const ABOUT: &str = "sizes, counts by kind, users, messages waiting";
+pub(crate) const ABOUT: &str =
+    "sizes, counts by kind, users, messages waiting, what compacting would save";
 
 /// Reads the command's options, and does it.
 pub(crate) fn run(parser: &mut Parser) -> Result<(), Failure> {
@@ -38,7 +40,7 @@ fn page() -> Page {
             ],
         )
         .note(
-            "In JSON the object has users, events, bytes (of the log up to its end), file_bytes, files, \
+            "In JSON the object has users, events, bytes (of the log up to its end), file_bytes, compacting_saves (about), files, \
              first_seq, last_seq, last_time, waiting_messages, waiting_bytes, waiting_requests, \
              friendships, charset, and kinds with a count for each kind of event.",
         )
@@ -52,11 +54,26 @@ fn stat(folder: &Path, format: Format) -> Result<(), Failure> {
         Ok(ControlFlow::Continue(()))
     })?;
     let counts = Counts::of(&outcome);
-    let file_bytes = source.file_bytes();
+    let sizes = Sizes::of(&source, &outcome);
     print(&match format {
-        Format::Text => text(&outcome, &counts, &kinds, file_bytes),
-        Format::Json => format!("{}\n", json(&outcome, &counts, &kinds, file_bytes)),
+        Format::Text => text(&outcome, &counts, &kinds, &sizes),
+        Format::Json => format!("{}\n", json(&outcome, &counts, &kinds, &sizes)),
     })
+}
+
+/// Bytes of files.
+struct Sizes {
+    files: u64,
+    /// What compacting would make fewer, as things are now.
+    saves: u64,
+}
+
+impl Sizes {
+    fn of(source: &Source, outcome: &Outcome) -> Self {
+        let kept = kept_size(&outcome.state, outcome.state.digest());
+        let saves = outcome.closed_bytes.saturating_sub(kept);
+        Self { files: source.file_bytes(), saves }
+    }
 }
 
 #[derive(Default)]
@@ -84,7 +101,7 @@ fn text(
     outcome: &Outcome,
     counts: &Counts,
     kinds: &BTreeMap<EventKind, u64>,
-    file_bytes: u64,
+    sizes: &Sizes,
 ) -> String {
     let state = &outcome.state;
     let mut out = String::new();
@@ -97,7 +114,8 @@ fn text(
     row("requests waiting", counts.requests.to_string());
     let message_bytes = BinaryBytes(counts.message_bytes);
     row("messages waiting", format!("{}, {message_bytes} of text", counts.messages));
-    row("log", format!("{} in {} of files", BinaryBytes(outcome.bytes), BinaryBytes(file_bytes)));
+    row("log", format!("{} in {} of files", BinaryBytes(outcome.bytes), BinaryBytes(sizes.files)));
+    row("compacting saves", format!("about {}", BinaryBytes(sizes.saves)));
     row("files", outcome.files.to_string());
     row("charset", outcome.charset.to_string());
     row("sequence numbers", format!("{} to {}", outcome.first_seq, state.last_seq()));
@@ -118,7 +136,7 @@ fn json(
     outcome: &Outcome,
     counts: &Counts,
     kinds: &BTreeMap<EventKind, u64>,
-    file_bytes: u64,
+    sizes: &Sizes,
 ) -> serde_json::Value {
     let state = &outcome.state;
     let kinds: Map<_, _> =
@@ -130,7 +148,8 @@ fn json(
         "waiting_messages": counts.messages,
         "waiting_bytes": counts.message_bytes,
         "bytes": outcome.bytes,
-        "file_bytes": file_bytes,
+        "file_bytes": sizes.files,
+        "compacting_saves": sizes.saves,
         "files": outcome.files,
         "charset": outcome.charset.name(),
         "first_seq": outcome.first_seq.0,
