@@ -5,6 +5,7 @@
 //! be running all the time. What files look like is the log's, what records mean the state's.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::id::{Place, Seq, UnixMillis};
 use crate::log::{
@@ -40,8 +41,10 @@ pub enum CompactionError {
     },
     /// The text of a waiting message is not what it was when it was accepted.
     Text {
-        /// The message's time.
-        time: UnixMillis,
+        /// The segment file, or the base.
+        file: PathBuf,
+        /// Where in the file, in bytes.
+        offset: u64,
     },
     /// The base does not make the state that the files make.
     Differs {
@@ -71,8 +74,9 @@ impl fmt::Display for CompactionError {
             Self::Storage(error) => error.fmt(f),
             Self::Damaged(damage) => damage.fmt(f),
             Self::Record { seq, error } => write!(f, "sequence number {seq}: {error}"),
-            Self::Text { time } => {
-                write!(f, "the text of the message of {time} ms since 1970 is not what it was")
+            Self::Text { file, offset } => {
+                let file = file.display();
+                write!(f, "{file}: the text of a message at offset {offset} is not what it was")
             }
             Self::Differs { wanted, found } => {
                 write!(f, "the compacted log has the digest {found} instead of {wanted}")
@@ -367,7 +371,9 @@ impl<S: Storage> Texts<'_, S> {
         if crc32fast::hash(&out[from..]) == waiting.checksum {
             Ok(())
         } else {
-            Err(CompactionError::Text { time: waiting.time })
+            let (index, offset) = locate(waiting.place);
+            let name = self.segments.get(index).map_or("", |segment| &segment.name);
+            Err(CompactionError::Text { file: self.storage.path(name), offset })
         }
     }
 

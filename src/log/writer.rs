@@ -277,13 +277,17 @@ impl<S: Storage> Log<S> {
         if fits(end, more) { Ok(self.write_batch()?) } else { self.begin_segment(more) }
     }
 
-    /// Closes the active segment, if it has a batch, so that it can be compacted.
+    /// Closes the active segment, if it has a batch, so that it can be compacted. Answers whether it has.
     ///
     /// # Errors
     /// As [`append`](Self::append).
-    pub fn roll(&mut self) -> Result<(), AppendError> {
+    pub fn roll(&mut self) -> Result<bool, AppendError> {
         self.check()?;
-        if self.is_unused() { Ok(()) } else { self.begin_segment(0) }
+        if self.is_unused() {
+            return Ok(false);
+        }
+        self.begin_segment(0)?;
+        Ok(true)
     }
 
     /// Writes the open batch and, with [`Durability::Always`], syncs it. Answers whether there was

@@ -2,19 +2,19 @@
 //! session with its connection, as the real server does.
 
 mod crowd;
+mod server;
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 
 use crowd::{Crowd, user};
 use oicq::codec::profile::Profile;
 use oicq::codec::secret::Secret;
 use oicq::id::ServiceNumber;
 use oicq::state::Event;
+use oicq::wire::Request;
 use oicq::wire::client::Account;
-use oicq::wire::{ClientPacket, Kind, Request};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use server::{EMPTY_LIST, ask, start};
 
 const USERS: u32 = 200_000;
 const FRIENDS: u32 = 20;
@@ -32,46 +32,11 @@ fn report(what: &str, bytes: u64, count: u32) {
     println!("{what:<40} {:>6} bytes", bytes / u64::from(count));
 }
 
-/// Ends with the benchmark, however that ends.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(folder: &std::path::Path) -> (Server, String) {
-    let limits = ["--registrations", "0", "--connections", "0", "--password-cost", "8,1"];
-    let mut child = Command::new(env!("CARGO_BIN_EXE_oicqd"))
-        .args(["--listen", "127.0.0.1:0", "--durability", "never", "--data"])
-        .arg(folder)
-        .args(limits)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on ").unwrap().to_owned();
-    (Server(child), address)
-}
-
-/// Sends a packet and waits for an answer that is as long.
-fn ask(socket: &mut TcpStream, own: ServiceNumber, request: Request<'_>, answer_bytes: usize) {
-    let mut bytes = Vec::new();
-    ClientPacket { own, request }.encode(Kind::User, &mut bytes);
-    socket.write_all(&bytes).unwrap();
-    bytes.resize(answer_bytes, 0);
-    socket.read_exact(&mut bytes).unwrap();
-    assert_eq!(bytes[8], 1, "it succeeds");
-}
-
 fn sessions() -> u64 {
     let files = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files }).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (server, address) = start(folder.path());
+    let (server, address) = start(folder.path(), &["--durability", "never"]);
     let password = Secret::new(b"secret");
     let mut first = TcpStream::connect(&address).unwrap();
     let profile = Profile { nickname: b"somebody", ..Profile::default() };
@@ -79,13 +44,12 @@ fn sessions() -> u64 {
         let account = Account { profile, password, authentication: 0 };
         ask(&mut first, ServiceNumber::NONE, Request::Register(account), 8 + 5);
     }
-    let process = server.0.id().to_string();
+    let process = server.id().to_string();
     let before = resident(&process);
     let sockets: Vec<_> = (0..SESSIONS)
         .map(|index| {
             let mut socket = TcpStream::connect(&address).unwrap();
-            let empty_list = 8 + 2 + (2 + "My Friends".len()) + 2;
-            ask(&mut socket, user(index), Request::LogIn { password, mode: 0 }, empty_list);
+            ask(&mut socket, user(index), Request::LogIn { password, mode: 0 }, EMPTY_LIST);
             socket
         })
         .collect();

@@ -1,67 +1,18 @@
 //! How fast a log becomes a state again, beside how fast the same file is only read and checksummed.
 
 mod crowd;
+mod large;
 
 use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use oicq::id::{MonoMillis, ServiceNumber, UnixMillis};
-use oicq::log::{DiskStorage, Durability, Log, Options, Reader, Record, Step};
-use oicq::state::{Event, Stamp, State};
+use large::{Size, write};
+use oicq::log::{DiskStorage, Reader, Step};
+use oicq::state::{Stamp, State};
 
 const USERS: u32 = 20_000;
 const FRIENDS: u32 = 10;
 const MESSAGES: u32 = 1_000_000;
-
-/// Writes a log of registrations, friendships, and messages that are delivered in batches of 64.
-fn write(folder: &Path) -> (u64, u64) {
-    let storage = DiskStorage::create(folder).unwrap();
-    let options = Options { segment_size: 64 << 20, durability: Durability::Never, charset: 1 };
-    let nothing = |_: &Record<'_>| Ok::<(), std::convert::Infallible>(());
-    let (mut log, _) = Log::open(storage, options, 1, UnixMillis(1), nothing).unwrap();
-    let (mut payload, mut events) = (Vec::new(), 0);
-    let mut add = |log: &mut Log<DiskStorage>, event: &Event<'_>| {
-        payload.clear();
-        event.encode(&mut payload);
-        events += 1;
-        let (seq, _) = log.append(UnixMillis(1), event.kind() as u8, &payload).unwrap();
-        if events % 64 == 0 {
-            log.commit(MonoMillis(1)).unwrap();
-        }
-        seq
-    };
-    crowd::events(USERS, FRIENDS, |event| {
-        add(&mut log, event);
-    });
-    let mut receipts = Vec::new();
-    for message in 0..MESSAGES {
-        let (from, to) =
-            (crowd::user(message % USERS), crowd::user(message.wrapping_mul(7919) % USERS));
-        let seq = add(&mut log, &Event::MessageSent { from, to, content: &[b'm'; 100] });
-        receipts.push((to, seq));
-        if receipts.len() == 64 {
-            receipts.sort_unstable();
-            let mut last: Vec<(ServiceNumber, _)> = Vec::new();
-            for receipt in receipts.drain(..) {
-                match last.last_mut().filter(|(user, _)| *user == receipt.0) {
-                    Some(entry) => *entry = receipt,
-                    None => last.push(receipt),
-                }
-            }
-            let bytes = oicq::codec::packed::Receipts::pack(last);
-            let receipts = oicq::codec::packed::Receipts::over(&bytes).unwrap();
-            add(&mut log, &Event::Delivered { receipts });
-        }
-    }
-    log.close().unwrap();
-    let storage = DiskStorage::read_only(folder);
-    let mut reader = Reader::open(&storage).unwrap();
-    let mut bytes = 0;
-    while let Step::Batch(batch) = reader.next_batch().unwrap() {
-        bytes += batch.header.total();
-    }
-    (events, bytes)
-}
 
 fn only_read(folder: &Path) -> u64 {
     let storage = DiskStorage::read_only(folder);
@@ -111,7 +62,8 @@ fn replayed(folder: &Path) -> State {
 
 fn replay(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
-    let (events, bytes) = write(folder.path());
+    let size = Size { users: USERS, friends: FRIENDS, messages: MESSAGES };
+    let (events, bytes) = write(folder.path(), size, 64 << 20);
     println!("a log of {events} events in {bytes} bytes");
     assert_eq!(only_read(folder.path()), events);
     for (unit, throughput) in

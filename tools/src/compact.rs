@@ -208,8 +208,7 @@ fn explain(folder: &Path, error: &CompactionError) -> Failure {
 
 /// Says how much room is needed, and whether there is as much.
 fn check_room(folder: &Path, needed: u64) -> Result<(), Failure> {
-    let free = rustix::fs::statvfs(folder).map(|system| system.f_bavail * system.f_frsize);
-    let free = free.unwrap_or(u64::MAX);
+    let free = free_room(folder);
     let (needs, has) = (BinaryBytes(needed), BinaryBytes(free));
     if needed > free {
         let words = format!("needs {needs} of free room to be compacted, and has {has}");
@@ -217,6 +216,12 @@ fn check_room(folder: &Path, needed: u64) -> Result<(), Failure> {
     }
     eprintln!("oicq-tools: takes {needs} of {has} of free room until the old files are removed");
     Ok(())
+}
+
+fn free_room(folder: &Path) -> u64 {
+    let system = rustix::fs::statvfs(folder);
+    // Where the system does not tell, trying it is the only way to know.
+    system.map_or(u64::MAX, |system| system.f_bavail.saturating_mul(system.f_frsize))
 }
 
 /// Closes the file that no server appends to, so that it is compacted with the others. Where that cannot be
@@ -241,6 +246,9 @@ fn close_last(folder: &Path) -> Result<(), Failure> {
         durability: Durability::Always,
         charset: header.charset,
     };
+    if header.size > free_room(folder) {
+        return Ok(());
+    }
     let nothing = |_: &oicq::log::Record<'_>| Ok::<_, std::convert::Infallible>(());
     let storage = DiskStorage::read_only(folder);
     match Log::open(storage, options, header.log_id, header.created, nothing) {
@@ -252,7 +260,13 @@ fn close_last(folder: &Path) -> Result<(), Failure> {
                 );
             }
             match log.roll() {
-                Ok(()) | Err(AppendError::Full) => {}
+                Ok(true) => {
+                    let size = BinaryBytes(header.size);
+                    eprintln!(
+                        "oicq-tools: no server runs: the last file is closed, the next one takes {size}"
+                    );
+                }
+                Ok(false) | Err(AppendError::Full) => {}
                 Err(error) => return Err(Failure::Failed(error.to_string())),
             }
             log.close().map_err(|error| Failure::Failed(error.to_string()))

@@ -9,6 +9,7 @@ use indicatif::BinaryBytes;
 use lexopt::Parser;
 use oicq::cli::page::{Page, Row};
 use oicq::compaction::kept_size;
+use oicq::id::Seq;
 use oicq::state::EventKind;
 use serde_json::{Map, json};
 
@@ -40,9 +41,9 @@ fn page() -> Page {
             ],
         )
         .note(
-            "In JSON the object has users, events, bytes (of the log up to its end), file_bytes, compacting_saves (about), files, \
-             first_seq, last_seq, last_time, waiting_messages, waiting_bytes, waiting_requests, \
-             friendships, charset, and kinds with a count for each kind of event.",
+            "In JSON the object has users, events, bytes (of the log up to its end), file_bytes, \
+             compacting_saves (about), files, first_seq, last_seq, last_time, waiting_messages, waiting_bytes, \
+             waiting_requests, friendships, charset, and kinds with a count for each kind of event.",
         )
 }
 
@@ -118,7 +119,15 @@ fn text(
     row("compacting saves", format!("about {}", BinaryBytes(sizes.saves)));
     row("files", outcome.files.to_string());
     row("charset", outcome.charset.to_string());
-    row("sequence numbers", format!("{} to {}", outcome.first_seq, state.last_seq()));
+    let (first, last) = (outcome.first_seq, state.last_seq());
+    row(
+        "sequence numbers",
+        match outcome.base_seq {
+            Seq::ZERO => format!("{first} to {last}"),
+            base if base == last => format!("none, after the state as of {base}"),
+            base => format!("{first} to {last}, after the state as of {base}"),
+        },
+    );
     if outcome.events > 0 {
         row("last event", Time(state.last_time()).to_string());
     }
