@@ -9,6 +9,7 @@
 //! have them on disk before it lets the [`Outbox`] go. It never hands out a packet's password but in a
 //! [`PasswordJob`].
 
+mod extensions;
 mod login;
 mod mail;
 mod monitoring;
@@ -32,8 +33,8 @@ use crate::id::{ConnectionId, MonoMillis, Now, Place, Seq, ServiceNumber, UnixMi
 use crate::limits;
 use crate::state::decide::Refusal;
 use crate::state::decide::messages::MailboxLimits;
-use crate::state::{Event, Posted, Stamp, State};
-use crate::wire::server::{Sign, SystemKind};
+use crate::state::{Event, EventKind, Posted, Stamp, State};
+use crate::wire::server::{Extensions, Presence, Sign, SystemKind};
 use crate::wire::{
     ClientPacket, Expected, Frame, FrameError, Kind, Notice, Request, RequestType, ServerPacket,
 };
@@ -161,6 +162,12 @@ pub struct Engine {
     receipts_since: MonoMillis,
     /// Sessions that have ended before all their messages were acknowledged, on connections that live.
     late: BTreeSet<(ServiceNumber, ConnectionId)>,
+    /// Who is told how its friends are seen.
+    presence_sessions: BTreeSet<ServiceNumber>,
+    /// How those were seen before this input that may now be seen otherwise.
+    presence_before: BTreeMap<ServiceNumber, Presence>,
+    /// The last change that the packet at hand has made, be it at once or after a password.
+    last_change: Seq,
     /// Operators whose monitoring has ended while there was no room in the log to say so.
     monitoring_ends: BTreeSet<ServiceNumber>,
     outbox: Outbox,
@@ -199,6 +206,9 @@ impl Engine {
             receipts: BTreeMap::new(),
             receipts_since: MonoMillis::default(),
             late: BTreeSet::new(),
+            presence_sessions: BTreeSet::new(),
+            presence_before: BTreeMap::new(),
+            last_change: Seq::ZERO,
             outbox: Outbox::default(),
             resumed: Vec::new(),
             payload: Vec::new(),
@@ -242,6 +252,7 @@ impl Engine {
             address,
             kind: None,
             stage: Stage::Ready,
+            extensions: Extensions::default(),
             session: None,
             sessionless_since: self.now.mono,
             arrival: self.arrivals,
@@ -262,6 +273,7 @@ impl Engine {
                 None => self.end_connection(connection, 0, Ending::Full(holds), host),
             }
         }
+        self.emit_presence();
     }
 
     /// What the header of a connection's next packet has to keep to.
@@ -347,11 +359,19 @@ impl Engine {
         host: &mut impl Host,
     ) {
         debug_assert!(self.is_ready(connection), "only a ready connection's packets are handed in");
+        self.last_change = Seq::ZERO;
+        self.answer_packet(connection, &frame, host);
+        self.emit_presence();
+    }
+
+    fn answer_packet(&mut self, connection: ConnectionId, frame: &Frame<'_>, host: &mut impl Host) {
         let Some(peer) = self.peer_mut(connection) else { return };
         peer.kind = Some(frame.header.kind);
         let number = peer.session.as_ref().map(|session| session.number);
+        let has_ids = peer.extensions.have(Extensions::MESSAGE_IDS);
         let byte = frame.header.packet_type;
-        let Some(packet_type) = RequestType::from_byte(byte) else {
+        let known = RequestType::from_byte(byte);
+        let Some(packet_type) = known.filter(|it| *it != RequestType::Arrived || has_ids) else {
             let unknown = Refusal::UnknownType(byte);
             let refusal = self.take_request(connection).err().unwrap_or(unknown);
             return self.refuse(connection, byte, None, &refusal);
@@ -361,9 +381,13 @@ impl Engine {
             Err(_) => Violation::Content,
             Ok(packet) if !is_own(packet_type, packet.own, number) => Violation::WrongNumber,
             Ok(packet) => {
-                if let Err(refusal) = self.dispatch(connection, &packet, host) {
-                    let reply = requests::failure_reply(&packet.request);
-                    self.refuse(connection, byte, reply.as_ref(), &refusal);
+                match self.dispatch(connection, &packet, host) {
+                    Ok(Answered::No) => self.answer_done(connection, byte),
+                    Ok(Answered::Yes) => {}
+                    Err(refusal) => {
+                        let reply = requests::failure_reply(&packet.request);
+                        self.refuse(connection, byte, reply.as_ref(), &refusal);
+                    }
                 }
                 return;
             }
@@ -376,7 +400,7 @@ impl Engine {
         connection: ConnectionId,
         packet: &ClientPacket<'_>,
         host: &mut impl Host,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Answered, Refusal> {
         if !matches!(packet.request, Request::FilePiece { .. }) {
             self.take_request(connection)?;
         }
@@ -410,6 +434,7 @@ impl Engine {
             }
         }
         self.violated(connection, byte, Violation::Frame(error), host);
+        self.emit_presence();
     }
 
     fn violated(
@@ -419,7 +444,11 @@ impl Engine {
         violation: Violation,
         host: &mut impl Host,
     ) {
-        self.notify(connection, packet_type, violation.code(), violation);
+        if matches!(violation, Violation::Frame(FrameError::FirstByte(_))) {
+            self.notify(connection, packet_type, violation.code(), violation);
+        } else {
+            self.answer_failed(connection, packet_type, violation.code(), violation);
+        }
         self.close(connection, host);
     }
 
@@ -434,6 +463,7 @@ impl Engine {
         if !peer.is_closing() {
             self.live_peers -= 1;
         }
+        self.emit_presence();
     }
 
     /// A connection has been too slow, and is closed.
@@ -449,6 +479,7 @@ impl Engine {
             Overdue::Slow => Ending::Slow,
         };
         self.end_connection(connection, 0, ending, host);
+        self.emit_presence();
     }
 
     /// A connection has room for more of what waits for it.
@@ -457,6 +488,7 @@ impl Engine {
         if self.peer(connection).is_some_and(|peer| matches!(peer.stage, Stage::Mail)) {
             self.send_mail(connection, host);
         }
+        self.emit_presence();
     }
 
     /// Ends a turn's inputs: a slice of a search, and what is to be written along with the turn's changes
@@ -479,6 +511,8 @@ impl Engine {
         for id in 0..self.peers.len() {
             self.end_connection(ConnectionId(id), 0, Ending::Shutdown, host);
         }
+        // Everybody is closed: there is nobody left to tell.
+        self.presence_before.clear();
     }
 
     /// Whether there is work that waits for nothing: a search.
@@ -532,6 +566,9 @@ impl Engine {
         self.state
             .apply(stamp, event, &mut |message| posted.push(message))
             .expect("the event was decided on this very state");
+        if event.kind() != EventKind::Delivered {
+            self.last_change = seq;
+        }
         let text = match *event {
             Event::MessageSent { content, .. } | Event::MessageBroadcast { content, .. } => content,
             Event::FriendRequested { reason, .. } => reason,
@@ -542,6 +579,9 @@ impl Engine {
         self.emit_posted(seq, text, &posted, host);
         posted.clear();
         self.posted = posted;
+        if let Event::FriendAdded { owner, friend, .. } = *event {
+            self.tell_new_friend(owner, friend);
+        }
         Ok(())
     }
 
@@ -561,7 +601,7 @@ impl Engine {
         self.outbox.send(to, packet);
     }
 
-    /// The failure reply, where the request has one, and the notice.
+    /// The failure reply, where the request has one, and why.
     fn refuse(
         &mut self,
         connection: ConnectionId,
@@ -572,7 +612,16 @@ impl Engine {
         if let Some(reply) = reply {
             self.send(connection, reply);
         }
-        self.notify(connection, packet_type, words::code(refusal), Sentence(refusal));
+        if packet_type == RequestType::WantExtensions as u8 {
+            self.notify(connection, packet_type, words::code(refusal), Sentence(refusal));
+        } else {
+            self.answer_failed(connection, packet_type, words::code(refusal), Sentence(refusal));
+        }
+    }
+
+    /// Something has come to an end that no packet of this connection has ended.
+    fn tell_ended(&mut self, connection: ConnectionId, refusal: &Refusal) {
+        self.notify(connection, 0, words::code(refusal), Sentence(refusal));
     }
 
     fn notify(
@@ -631,15 +680,24 @@ impl Engine {
             self.late.insert((number, connection));
         }
         self.without_session.insert(arrival, connection);
+        self.show_as(number, Presence::Offline);
         self.sessions.end(number);
+        self.presence_sessions.remove(&number);
         for other in self.transfers.end_all(number) {
             if let Some(other) = self.sessions.get(other) {
-                self.refuse(other, 0, None, &Refusal::NoTransfer(number));
+                self.tell_ended(other, &Refusal::NoTransfer(number));
             }
         }
         // It goes on the list of what is left to do, where there is no room for it.
         let _ = self.end_monitoring(number, host);
     }
+}
+
+/// Whether a packet has got its result already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Answered {
+    Yes,
+    No,
 }
 
 /// Whether a packet carries the number that it must. Protocol section 3.

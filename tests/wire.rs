@@ -8,7 +8,7 @@ mod chance;
 use oicq::codec::packed::Moves;
 use oicq::codec::profile::Profile;
 use oicq::codec::secret::Secret;
-use oicq::id::{GroupNumber, ServiceNumber};
+use oicq::id::{GroupNumber, Seq, ServiceNumber, UnixMillis};
 use oicq::wire::client::Account;
 use oicq::wire::server::{FriendEntry, GroupEntry, Presence, Sign, SystemKind, UserEntry};
 use oicq::wire::{
@@ -24,6 +24,7 @@ const KINDS: [Kind; 5] = [Kind::Fax, Kind::Web, Kind::Print, Kind::Chat, Kind::U
 /// The types of packets from the server that there are; the others are known to nobody.
 const SERVER_TYPES: &[u8] = &[
     0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0A, 0x11, 0x13, 0x14, 0x15, 0x16, 0x40,
+    0x41, 0x42, 0x43,
 ];
 
 /// Values for the fields of any packet: the packets borrow, so what they borrow from is drawn first.
@@ -175,6 +176,7 @@ impl Raw {
             RequestType::Test => Request::Test,
             RequestType::AnswerRequest => Request::AnswerRequest { friend, consent: byte },
             RequestType::WantExtensions => Request::WantExtensions { wanted: self.longs[2] },
+            RequestType::Arrived => Request::Arrived { through: self.seq() },
         }
     }
 
@@ -222,6 +224,10 @@ impl Raw {
         SystemKind::from_byte(self.bytes[0] % 6).map_or(Sign::User, Sign::System)
     }
 
+    fn seq(&self) -> Seq {
+        Seq(u64::from(self.longs[2]) << 32 | u64::from(self.longs[1]))
+    }
+
     fn server_packet(&self, packet_type: u8) -> ServerPacket<'_> {
         let success = self.bytes[0] % 2 == 1;
         let (number, group) = (self.number(0), GroupNumber(self.bytes[1]));
@@ -243,6 +249,18 @@ impl Raw {
             0x15 => ServerPacket::FilePiece { sender: number, data: text },
             0x16 => ServerPacket::Tested { number },
             0x40 => ServerPacket::Extensions { granted: self.longs[2] },
+            0x41 => {
+                ServerPacket::Result { packet_type: self.bytes[2], success, id: self.seq(), text }
+            }
+            0x42 => {
+                let (id, time) = (self.seq(), UnixMillis(u64::from(self.longs[2])));
+                ServerPacket::Numbered { id, time, sign: self.sign(), number, text }
+            }
+            0x43 => {
+                let states = [Presence::Online, Presence::DoNotDisturb, Presence::Offline];
+                let state = states[usize::from(self.bytes[3] % 3)];
+                ServerPacket::FriendPresence { number, state }
+            }
             _ => unreachable!("SERVER_TYPES lists no other"),
         }
     }

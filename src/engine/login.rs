@@ -14,11 +14,11 @@ use crate::codec::Reader;
 use crate::codec::charset::Breaks;
 use crate::codec::profile::Profile;
 use crate::codec::secret::{Secret, SecretBuf};
-use crate::id::{ConnectionId, ServiceNumber};
+use crate::id::{ConnectionId, Seq, ServiceNumber};
 use crate::state::decide::{Forbidden, Must, Refusal, accounts};
 use crate::state::{Authentication, Event, State};
 use crate::wire::client::Account;
-use crate::wire::server::{FriendEntry, GroupEntry, Presence};
+use crate::wire::server::{Extensions, FriendEntry, GroupEntry, Presence};
 use crate::wire::{RequestType, ServerPacket};
 
 /// A password to be worked on beside the loop.
@@ -237,6 +237,7 @@ impl Engine {
             return;
         }
         let connection = wanted.connection;
+        self.last_change = Seq::ZERO;
         self.end_wait(connection);
         let result = match (&wanted.purpose, verdict.outcome) {
             (Purpose::LogIn { number, mode }, Outcome::Matches(matches)) => {
@@ -254,9 +255,18 @@ impl Engine {
             // The worker answers each task with its own kind of outcome.
             (_, Outcome::Matches(_) | Outcome::Hashed(_)) => Err(Refusal::BadLogin),
         };
-        if let Err(refusal) = result {
-            self.refuse_wanted(&wanted, &refusal);
+        match (result, &wanted.purpose) {
+            (Err(refusal), _) => self.refuse_wanted(&wanted, &refusal),
+            // A login has its result before the mail.
+            (Ok(()), Purpose::LogIn { .. }) => {}
+            (Ok(()), Purpose::Register { .. }) => {
+                self.answer_done(connection, RequestType::Register as u8);
+            }
+            (Ok(()), Purpose::Change { .. }) => {
+                self.answer_done(connection, RequestType::ChangeProfile as u8);
+            }
         }
+        self.emit_presence();
     }
 
     fn end_wait(&mut self, connection: ConnectionId) {
@@ -336,6 +346,7 @@ impl Engine {
         let groups = friend_list(&self.state, &self.sessions, number);
         let range = self.outbox.encode(kind, &ServerPacket::LoggedIn { success: true, groups });
         self.push(connection, range);
+        self.answer_done(connection, RequestType::LogIn as u8);
         self.send_mail(connection, host);
         Ok(())
     }
@@ -351,13 +362,18 @@ impl Engine {
             number,
             requests,
             sent_through,
+            confirmed: sent_through,
             mail_left: false,
             monitoring: None,
         }));
         let arrival = peer.arrival;
+        let wants_presence = peer.extensions.have(Extensions::PRESENCE);
         self.without_session.remove(&arrival);
+        if wants_presence {
+            self.presence_sessions.insert(number);
+        }
         self.sessions.start(number, connection);
-        self.sessions.show(number, mode);
+        self.show_as(number, mode);
     }
 }
 

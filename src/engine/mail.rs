@@ -8,12 +8,12 @@ use std::ops::Range;
 use super::peer::{Peer, Sent, Stage};
 use super::{Engine, Host};
 use crate::codec::packed::Receipts;
-use crate::id::{ConnectionId, MonoMillis, Place, Seq, ServiceNumber};
+use crate::id::{ConnectionId, MonoMillis, Place, Seq, ServiceNumber, UnixMillis};
 use crate::limits::{
     DELIVERIES_PER_EVENT, DELIVERY_DELAY_MS, MAIL_BYTES_PER_STEP, OUTPUT_BYTES_HIGH,
 };
 use crate::state::{Event, MessageKind, Posted};
-use crate::wire::server::{Sign, SystemKind};
+use crate::wire::server::{Extensions, Sign, SystemKind};
 use crate::wire::{Kind, ServerPacket};
 
 /// The text of an event, and where it can be read again.
@@ -33,6 +33,20 @@ const fn sign(kind: MessageKind) -> Sign {
     }
 }
 
+/// A message as a connection gets it: with its id and time, where it asked for ids.
+const fn packet(
+    id: Option<(Seq, UnixMillis)>,
+    kind: MessageKind,
+    number: ServiceNumber,
+    text: &[u8],
+) -> ServerPacket<'_> {
+    let sign = sign(kind);
+    match id {
+        Some((id, time)) => ServerPacket::Numbered { id, time, sign, number, text },
+        None => ServerPacket::Message { sign, number, text },
+    }
+}
+
 impl Engine {
     /// Sends what an event has posted to those who are in session.
     pub(super) fn emit_posted(
@@ -43,23 +57,27 @@ impl Engine {
         host: &mut impl Host,
     ) {
         // A broadcast is the same bytes for all receivers of one kind.
-        let mut last: Option<(Kind, MessageKind, Range<usize>)> = None;
+        let mut last: Option<(Kind, bool, MessageKind, Range<usize>)> = None;
         for message in posted {
             let Some(to) = self.sessions.get(message.to) else { continue };
             if !self.takes_mail(to, host) {
                 continue;
             }
             let Some(receiver) = self.peer(to).map(Peer::kind) else { continue };
+            let with_ids = self.has_message_ids(to);
             let range = match &last {
-                Some((kind, what, range)) if *kind == receiver && *what == message.kind => {
+                Some((kind, ids, what, range))
+                    if (*kind, *ids, *what) == (receiver, with_ids, message.kind) =>
+                {
                     range.clone()
                 }
                 _ => {
-                    let (sign, number, text) = (sign(message.kind), message.from, text.bytes);
-                    self.outbox.encode(receiver, &ServerPacket::Message { sign, number, text })
+                    let id = with_ids.then_some((seq, self.now.wall));
+                    let packet = packet(id, message.kind, message.from, text.bytes);
+                    self.outbox.encode(receiver, &packet)
                 }
             };
-            last = Some((receiver, message.kind, range.clone()));
+            last = Some((receiver, with_ids, message.kind, range.clone()));
             self.push(to, range);
             self.note_sent(to, seq);
         }
@@ -86,10 +104,16 @@ impl Engine {
         }
     }
 
+    fn has_message_ids(&self, connection: ConnectionId) -> bool {
+        self.extensions(connection).have(Extensions::MESSAGE_IDS)
+    }
+
     fn note_sent(&mut self, to: ConnectionId, seq: Seq) {
         let Some(peer) = self.peer_mut(to) else { return };
-        if let Some(session) = &mut peer.session {
-            session.sent_through = seq;
+        let Some(session) = &mut peer.session else { return };
+        session.sent_through = seq;
+        // With message ids, what the client says counts.
+        if !peer.extensions.have(Extensions::MESSAGE_IDS) {
             peer.unacknowledged.push_back(Sent { end: peer.emitted, to: session.number, seq });
         }
     }
@@ -102,6 +126,7 @@ impl Engine {
         let mut sent = Vec::new();
         if let Some(user) = self.state.user(number) {
             let kind = self.peer(connection).map_or(Kind::User, |peer| peer.kind());
+            let with_ids = self.has_message_ids(connection);
             for (seq, waiting) in user.mailbox().after(sent_through) {
                 if bytes >= MAIL_BYTES_PER_STEP {
                     complete = false;
@@ -109,11 +134,8 @@ impl Engine {
                 }
                 text.clear();
                 host.read(waiting.place, waiting.length, &mut text);
-                let packet = ServerPacket::Message {
-                    sign: sign(waiting.kind),
-                    number: waiting.from,
-                    text: &text,
-                };
+                let id = with_ids.then_some((seq, waiting.time));
+                let packet = packet(id, waiting.kind, waiting.from, &text);
                 let range = self.outbox.encode(kind, &packet);
                 bytes += range.len();
                 sent.push((range, seq));
@@ -156,6 +178,23 @@ impl Engine {
             // An idle connection holds no buffer.
             peer.unacknowledged.shrink_to(0);
         }
+    }
+
+    /// A client has every message up to this id that was sent on its connection.
+    pub(super) fn confirm(&mut self, connection: ConnectionId, id: Seq) {
+        let Some(session) = self.session_mut(connection) else { return };
+        // What was not sent cannot have arrived.
+        let through = id.min(session.sent_through);
+        if through <= session.confirmed {
+            return;
+        }
+        session.confirmed = through;
+        let number = session.number;
+        if self.receipts.is_empty() {
+            self.receipts_since = self.now.mono;
+        }
+        let receipt = self.receipts.entry(number).or_default();
+        *receipt = through.max(*receipt);
     }
 
     /// Whether messages were sent on a connection that the other end has not acknowledged.

@@ -8,7 +8,7 @@ use super::throttle::Bucket;
 use crate::id::{ConnectionId, MonoMillis, Seq, ServiceNumber};
 use crate::state::decide::search::Search;
 use crate::wire::Kind;
-use crate::wire::server::Presence;
+use crate::wire::server::{Extensions, Presence};
 
 /// A user on a connection, from login to logout.
 pub(super) struct Session {
@@ -16,6 +16,8 @@ pub(super) struct Session {
     pub(super) requests: Bucket,
     /// The last message that was sent on this connection.
     pub(super) sent_through: Seq,
+    /// What the client has said to have, on a connection with message ids.
+    pub(super) confirmed: Seq,
     /// Messages were left in the mailbox while a search or a password was under way and the client slow.
     pub(super) mail_left: bool,
     /// `None` in a session that monitors nobody: few do.
@@ -52,6 +54,7 @@ pub(super) struct Peer {
     /// The kind of its first packet.
     pub(super) kind: Option<Kind>,
     pub(super) stage: Stage,
+    pub(super) extensions: Extensions,
     pub(super) session: Option<Box<Session>>,
     /// Since when there has been no session.
     pub(super) sessionless_since: MonoMillis,

@@ -5,10 +5,10 @@
 
 use super::peer::Stage;
 use super::transfers::Piece;
-use super::{Engine, Host};
+use super::{Answered, Engine, Host};
 use crate::codec::charset::Breaks;
 use crate::codec::packed::Numbers;
-use crate::id::{ConnectionId, GroupNumber, ServiceNumber};
+use crate::id::{ConnectionId, GroupNumber, Seq, ServiceNumber};
 use crate::limits::{FILE_NAME_BYTES, SEARCH_SLICE_STEPS};
 use crate::state::decide::search::{Query, Search};
 use crate::state::decide::{List, Must, Refusal, check_text, friends, groups, messages};
@@ -24,17 +24,17 @@ impl Engine {
         own: ServiceNumber,
         request: &Request<'_>,
         host: &mut impl Host,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Answered, Refusal> {
         let charset = self.settings.charset;
-        match *request {
+        let done = match *request {
             Request::Send { receiver, content } => self.send_message(own, receiver, content, host),
             Request::Broadcast { group, content } => {
-                self.broadcast(connection, own, group, content, host)
+                return self.broadcast(connection, own, group, content, host);
             }
             Request::ViewProfile { friend } => self.view_profile(connection, own, friend),
             Request::AddGroup { name } => {
                 let event = groups::add(&self.state, own, name, charset)?;
-                let Event::GroupAdded { group, .. } = event else { return Ok(()) };
+                let Event::GroupAdded { group, .. } = event else { return Ok(Answered::No) };
                 self.record(&event, host)?;
                 self.send(connection, &ServerPacket::GroupAdded { success: true, group, name });
                 Ok(())
@@ -94,8 +94,16 @@ impl Engine {
             }
             Request::Register(ref account) => self.register(connection, account),
             Request::LogIn { password, mode } => self.log_in(connection, own, password, mode),
-            Request::WantExtensions { .. } => self.grant_extensions(connection),
-        }
+            Request::Arrived { through } => {
+                self.confirm(connection, through);
+                Ok(())
+            }
+            Request::WantExtensions { wanted } => {
+                self.grant_extensions(connection, wanted)?;
+                return Ok(Answered::Yes);
+            }
+        };
+        done.map(|()| Answered::No)
     }
 
     fn send_message(
@@ -124,7 +132,7 @@ impl Engine {
         group: GroupNumber,
         content: &[u8],
         host: &mut impl Host,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Answered, Refusal> {
         messages::check_content(content, self.settings.charset)?;
         let limits = self.settings.mailbox_limits();
         let mut full = std::mem::take(&mut self.left_out);
@@ -144,7 +152,9 @@ impl Engine {
         };
         let receivers_full = match decided {
             Ok(Some(event)) => {
-                let Event::MessageBroadcast { left_out, .. } = event else { return Ok(()) };
+                let Event::MessageBroadcast { left_out, .. } = event else {
+                    return Ok(Answered::No);
+                };
                 let receivers = left_out.len();
                 self.record(&event, host).map(|()| receivers)
             }
@@ -153,13 +163,13 @@ impl Engine {
         };
         self.left_out = full;
         match receivers_full? {
-            0 => {}
+            0 => Ok(Answered::No),
             receivers => {
-                let refusal = Refusal::MailboxFull { receivers };
-                self.refuse(connection, RequestType::Broadcast as u8, None, &refusal);
+                let exception = Refusal::MailboxFull { receivers };
+                self.answer_partly(connection, RequestType::Broadcast as u8, &exception);
+                Ok(Answered::Yes)
             }
         }
-        Ok(())
     }
 
     fn view_profile(
@@ -241,6 +251,8 @@ impl Engine {
             let users = user_entries(&self.state, search.results());
             let range = self.outbox.encode(kind, &ServerPacket::Found { success: true, users });
             self.push(connection, range);
+            self.last_change = Seq::ZERO;
+            self.answer_done(connection, RequestType::Search as u8);
             self.resumed.push(connection);
         } else if let Some(peer) = self.peer_mut(connection) {
             peer.stage = Stage::Search(search);
@@ -265,7 +277,7 @@ impl Engine {
             }
             _ => return Err(Refusal::bad_value("mode", Must::BeOneOf("1, 2, 3 or 4"))),
         };
-        self.sessions.show(own, mode);
+        self.show_as(own, mode);
         Ok(())
     }
 
@@ -329,19 +341,10 @@ impl Engine {
                 Ok(())
             }
             (Piece::TooLong, Some(to)) => {
-                self.refuse(to, 0, None, &Refusal::NoTransfer(own));
+                self.tell_ended(to, &Refusal::NoTransfer(own));
                 Err(Refusal::NoTransfer(friend))
             }
             _ => Err(Refusal::NoTransfer(friend)),
-        }
-    }
-
-    /// None of the extensions exists yet, so none is granted.
-    fn grant_extensions(&mut self, connection: ConnectionId) -> Result<(), Refusal> {
-        self.send(connection, &ServerPacket::Extensions { granted: 0 });
-        match self.session(connection) {
-            Some(_) => Err(Refusal::AlreadyLoggedIn),
-            None => Ok(()),
         }
     }
 

@@ -185,6 +185,18 @@ impl User {
         self.listed_by.iter().copied()
     }
 
+    /// How many have this user in their friend lists.
+    #[must_use]
+    pub fn listed_count(&self) -> usize {
+        self.listed_by.len()
+    }
+
+    /// Whether that user has this one in its friend list.
+    #[must_use]
+    pub fn is_listed_by(&self, owner: ServiceNumber) -> bool {
+        self.listed_by.contains(&owner)
+    }
+
     /// Who waits for this user's answer to a friend request, in ascending order.
     #[must_use]
     pub const fn requests(&self) -> &BTreeSet<ServiceNumber> {

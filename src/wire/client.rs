@@ -5,7 +5,7 @@ use crate::codec::packed::Moves;
 use crate::codec::profile::Profile;
 use crate::codec::secret::Secret;
 use crate::codec::{Reader, Write};
-use crate::id::{GroupNumber, ServiceNumber};
+use crate::id::{GroupNumber, Seq, ServiceNumber};
 
 macro_rules! request_types {
     ($($(#[$doc:meta])* $name:ident = $value:literal,)*) => {
@@ -74,6 +74,8 @@ request_types! {
     AnswerRequest = 0x17,
     /// Which extensions the connection would like.
     WantExtensions = 0x40,
+    /// Messages have arrived. Known only on connections with message ids.
+    Arrived = 0x42,
 }
 
 impl RequestType {
@@ -140,6 +142,7 @@ pub enum Request<'a> {
     Test,
     AnswerRequest { friend: ServiceNumber, consent: u8 },
     WantExtensions { wanted: u32 },
+    Arrived { through: Seq },
 }
 
 /// A packet from a client.
@@ -217,6 +220,7 @@ impl<'a> Request<'a> {
             Self::Test => RequestType::Test,
             Self::AnswerRequest { .. } => RequestType::AnswerRequest,
             Self::WantExtensions { .. } => RequestType::WantExtensions,
+            Self::Arrived { .. } => RequestType::Arrived,
         }
     }
 
@@ -269,6 +273,7 @@ impl<'a> Request<'a> {
                 Self::AnswerRequest { friend: number(reader)?, consent: reader.u8()? }
             }
             RequestType::WantExtensions => Self::WantExtensions { wanted: reader.u32()? },
+            RequestType::Arrived => Self::Arrived { through: Seq(reader.u64()?) },
         })
     }
 
@@ -333,6 +338,7 @@ impl<'a> Request<'a> {
                 out.put_u8(consent);
             }
             Self::WantExtensions { wanted } => out.put_u32(wanted),
+            Self::Arrived { through } => out.put_u64(through.0),
         }
     }
 }

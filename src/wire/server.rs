@@ -3,7 +3,7 @@
 use super::{Kind, Malformed, framed, whole};
 use crate::codec::profile::Profile;
 use crate::codec::{Reader, Write};
-use crate::id::{GroupNumber, ServiceNumber};
+use crate::id::{GroupNumber, Seq, ServiceNumber, UnixMillis};
 
 /// The sign of a `0x03`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +70,40 @@ impl Presence {
     }
 }
 
+/// Extensions that a connection may have: a sum of flags. Protocol section 6, "Extensions".
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Extensions(u8);
+
+impl Extensions {
+    /// Every packet is answered with a result.
+    pub const RESULTS: Self = Self(1);
+    /// Messages carry ids, and are delivered when the client says so.
+    pub const MESSAGE_IDS: Self = Self(2);
+    /// Changes of friends' visible states are told.
+    pub const PRESENCE: Self = Self(4);
+    /// All that this server has.
+    pub const ALL: Self = Self(7);
+
+    /// What is granted of a sum that a client wants.
+    #[must_use]
+    pub const fn grant(wanted: u32) -> Self {
+        // Only the lowest byte has flags that are granted.
+        Self(wanted.to_be_bytes()[3] & Self::ALL.0)
+    }
+
+    /// Whether all of these are among them.
+    #[must_use]
+    pub const fn have(self, these: Self) -> bool {
+        self.0 & these.0 == these.0
+    }
+
+    /// The sum, as packets carry it.
+    #[must_use]
+    pub const fn sum(self) -> u32 {
+        self.0 as u32
+    }
+}
+
 /// A group in the reply to a login.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the fields are those of the protocol's section 6")]
@@ -105,22 +139,93 @@ pub struct UserEntry<'a> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the fields are those of the protocol's section 6")]
 pub enum ServerPacket<'a> {
-    Registered { success: bool, number: ServiceNumber },
-    LoggedIn { success: bool, groups: Vec<GroupEntry<'a>> },
-    Message { sign: Sign, number: ServiceNumber, text: &'a [u8] },
-    Profile { success: bool, number: ServiceNumber, profile: Profile<'a> },
-    GroupAdded { success: bool, group: GroupNumber, name: &'a [u8] },
-    GroupRenamed { success: bool, group: GroupNumber, name: &'a [u8] },
-    GroupDeleted { success: bool, group: GroupNumber },
-    FriendsMoved { success: bool },
-    Online { success: bool, users: Vec<UserEntry<'a>> },
-    Found { success: bool, users: Vec<UserEntry<'a>> },
-    Monitored { from: ServiceNumber, to: ServiceNumber, text: &'a [u8] },
-    FileOffered { sender: ServiceNumber, name: &'a [u8], length: u32 },
-    FileAnswered { receiver: ServiceNumber, allow: bool },
-    FilePiece { sender: ServiceNumber, data: &'a [u8] },
-    Tested { number: ServiceNumber },
-    Extensions { granted: u32 },
+    Registered {
+        success: bool,
+        number: ServiceNumber,
+    },
+    LoggedIn {
+        success: bool,
+        groups: Vec<GroupEntry<'a>>,
+    },
+    Message {
+        sign: Sign,
+        number: ServiceNumber,
+        text: &'a [u8],
+    },
+    Profile {
+        success: bool,
+        number: ServiceNumber,
+        profile: Profile<'a>,
+    },
+    GroupAdded {
+        success: bool,
+        group: GroupNumber,
+        name: &'a [u8],
+    },
+    GroupRenamed {
+        success: bool,
+        group: GroupNumber,
+        name: &'a [u8],
+    },
+    GroupDeleted {
+        success: bool,
+        group: GroupNumber,
+    },
+    FriendsMoved {
+        success: bool,
+    },
+    Online {
+        success: bool,
+        users: Vec<UserEntry<'a>>,
+    },
+    Found {
+        success: bool,
+        users: Vec<UserEntry<'a>>,
+    },
+    Monitored {
+        from: ServiceNumber,
+        to: ServiceNumber,
+        text: &'a [u8],
+    },
+    FileOffered {
+        sender: ServiceNumber,
+        name: &'a [u8],
+        length: u32,
+    },
+    FileAnswered {
+        receiver: ServiceNumber,
+        allow: bool,
+    },
+    FilePiece {
+        sender: ServiceNumber,
+        data: &'a [u8],
+    },
+    Tested {
+        number: ServiceNumber,
+    },
+    Extensions {
+        granted: u32,
+    },
+    /// What came of a packet of the type `packet_type`; the text is empty, or `code: sentence`.
+    Result {
+        packet_type: u8,
+        success: bool,
+        id: Seq,
+        text: &'a [u8],
+    },
+    /// A message with its id and the time at which it was accepted.
+    Numbered {
+        id: Seq,
+        time: UnixMillis,
+        sign: Sign,
+        number: ServiceNumber,
+        text: &'a [u8],
+    },
+    /// A friend's visible state.
+    FriendPresence {
+        number: ServiceNumber,
+        state: Presence,
+    },
 }
 
 impl<'a> ServerPacket<'a> {
@@ -144,6 +249,9 @@ impl<'a> ServerPacket<'a> {
             Self::FilePiece { .. } => 0x15,
             Self::Tested { .. } => 0x16,
             Self::Extensions { .. } => 0x40,
+            Self::Result { .. } => 0x41,
+            Self::Numbered { .. } => 0x42,
+            Self::FriendPresence { .. } => 0x43,
         }
     }
 
@@ -166,16 +274,7 @@ impl<'a> ServerPacket<'a> {
                     write_list(out, &group.friends, write_friend);
                 });
             }
-            Self::Message { sign, number, text } => {
-                let (sign, kind) = match sign {
-                    Sign::System(kind) => (1, *kind as u8),
-                    Sign::User => (2, 0),
-                };
-                out.put_u8(sign);
-                out.put_u32(number.0);
-                out.put_string(text);
-                out.put_u8(kind);
-            }
+            Self::Message { sign, number, text } => write_message(out, *sign, *number, text),
             Self::Profile { success, number, profile } => {
                 out.put_u8(u8::from(*success));
                 out.put_u32(number.0);
@@ -216,6 +315,21 @@ impl<'a> ServerPacket<'a> {
             }
             Self::Tested { number } => out.put_u32(number.0),
             Self::Extensions { granted } => out.put_u32(*granted),
+            Self::Result { packet_type, success, id, text } => {
+                out.put_u8(*packet_type);
+                out.put_u8(u8::from(*success));
+                out.put_u64(id.0);
+                out.put_string(text);
+            }
+            Self::Numbered { id, time, sign, number, text } => {
+                out.put_u64(id.0);
+                out.put_u64(time.0);
+                write_message(out, *sign, *number, text);
+            }
+            Self::FriendPresence { number, state } => {
+                out.put_u32(number.0);
+                out.put_u8(*state as u8);
+            }
         }
     }
 
@@ -230,7 +344,10 @@ impl<'a> ServerPacket<'a> {
             0x02 => {
                 Self::LoggedIn { success: flag(reader)?, groups: read_list(reader, read_group)? }
             }
-            0x03 => read_message(reader)?,
+            0x03 => {
+                let (sign, number, text) = read_message(reader)?;
+                Self::Message { sign, number, text }
+            }
             0x04 => Self::Profile {
                 success: flag(reader)?,
                 number: number(reader)?,
@@ -264,6 +381,21 @@ impl<'a> ServerPacket<'a> {
             0x15 => Self::FilePiece { sender: number(reader)?, data: reader.rest() },
             0x16 => Self::Tested { number: number(reader)? },
             0x40 => Self::Extensions { granted: reader.u32()? },
+            0x41 => Self::Result {
+                packet_type: reader.u8()?,
+                success: flag(reader)?,
+                id: Seq(reader.u64()?),
+                text: reader.string()?,
+            },
+            0x42 => {
+                let (id, time) = (Seq(reader.u64()?), UnixMillis(reader.u64()?));
+                let (sign, number, text) = read_message(reader)?;
+                Self::Numbered { id, time, sign, number, text }
+            }
+            0x43 => Self::FriendPresence {
+                number: number(reader)?,
+                state: Presence::from_byte(reader.u8()?).ok_or(Malformed)?,
+            },
             _ => return Err(Malformed),
         })
     }
@@ -338,7 +470,18 @@ fn read_user<'a>(reader: &mut Reader<'a>) -> Result<UserEntry<'a>, Malformed> {
     })
 }
 
-fn read_message<'a>(reader: &mut Reader<'a>) -> Result<ServerPacket<'a>, Malformed> {
+fn write_message(out: &mut Vec<u8>, sign: Sign, number: ServiceNumber, text: &[u8]) {
+    let (sign, kind) = match sign {
+        Sign::System(kind) => (1, kind as u8),
+        Sign::User => (2, 0),
+    };
+    out.put_u8(sign);
+    out.put_u32(number.0);
+    out.put_string(text);
+    out.put_u8(kind);
+}
+
+fn read_message<'a>(reader: &mut Reader<'a>) -> Result<(Sign, ServiceNumber, &'a [u8]), Malformed> {
     let sign = reader.u8()?;
     let (number, text) = (number(reader)?, reader.string()?);
     let sign = match (sign, reader.u8()?) {
@@ -346,5 +489,5 @@ fn read_message<'a>(reader: &mut Reader<'a>) -> Result<ServerPacket<'a>, Malform
         (2, 0) => Sign::User,
         _ => return Err(Malformed),
     };
-    Ok(ServerPacket::Message { sign, number, text })
+    Ok((sign, number, text))
 }

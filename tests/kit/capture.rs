@@ -249,6 +249,7 @@ impl fmt::Display for Summary<'_> {
                 write!(f, "answers the request of {friend}: {consent}")
             }
             Request::WantExtensions { wanted } => write!(f, "would like extensions {wanted}"),
+            Request::Arrived { through } => write!(f, "has messages up to {through}"),
         }
     }
 }

@@ -86,6 +86,11 @@ impl Session {
             }
             ServerPacket::Tested { .. } => self.handle_tested(),
             ServerPacket::Extensions { .. } => self.unexpected(0x40, "nobody asked for extensions"),
+            ServerPacket::Result { .. }
+            | ServerPacket::Numbered { .. }
+            | ServerPacket::FriendPresence { .. } => {
+                self.unexpected(packet.packet_type(), "nobody asked for extensions");
+            }
             ServerPacket::FileOffered { .. }
             | ServerPacket::FileAnswered { .. }
             | ServerPacket::FilePiece { .. } => self.handle_file(packet),

@@ -1,0 +1,141 @@
+//! What clients get that have asked for more than the document of 2002 has: results and presence. Protocol
+//! section 6, "Extensions".
+//!
+//! Message ids are with the messages, in `mail`. Nothing here is sent on a connection that did not ask.
+
+use std::fmt::Display;
+
+use super::peer::Stage;
+use super::{Engine, words};
+use crate::id::{ConnectionId, Seq, ServiceNumber};
+use crate::state::decide::Refusal;
+use crate::wire::server::{Extensions, Presence};
+use crate::wire::{Code, ServerPacket};
+
+impl Engine {
+    /// Which extensions a connection has.
+    pub(super) fn extensions(&self, connection: ConnectionId) -> Extensions {
+        self.peer(connection).map_or_else(Extensions::default, |peer| peer.extensions)
+    }
+
+    /// Sets what a connection has from now on, unless it is in a session.
+    pub(super) fn grant_extensions(
+        &mut self,
+        connection: ConnectionId,
+        wanted: u32,
+    ) -> Result<(), Refusal> {
+        let Some(peer) = self.peer_mut(connection) else { return Ok(()) };
+        let is_early = peer.session.is_none();
+        if is_early {
+            peer.extensions = Extensions::grant(wanted);
+        }
+        let granted = peer.extensions.sum();
+        self.send(connection, &ServerPacket::Extensions { granted });
+        if is_early { Ok(()) } else { Err(Refusal::AlreadyLoggedIn) }
+    }
+
+    /// A packet has been done with, unless it still waits for a password or a search.
+    pub(super) fn answer_done(&mut self, connection: ConnectionId, packet_type: u8) {
+        let stage = self.peer(connection).map(|peer| &peer.stage);
+        if !matches!(stage, Some(Stage::Password(_) | Stage::Search(_))) {
+            self.send_result(connection, packet_type, true, self.last_change, b"");
+        }
+    }
+
+    /// A packet has been done, with an exception that is told.
+    pub(super) fn answer_partly(
+        &mut self,
+        connection: ConnectionId,
+        packet_type: u8,
+        refusal: &Refusal,
+    ) {
+        if self.extensions(connection).have(Extensions::RESULTS) {
+            let text = sentence(words::code(refusal), words::Sentence(refusal));
+            self.send_result(connection, packet_type, true, self.last_change, &text);
+        } else {
+            self.notify(connection, packet_type, words::code(refusal), words::Sentence(refusal));
+        }
+    }
+
+    /// A packet has not been done: the result says why, or a notice on a connection without results.
+    pub(super) fn answer_failed(
+        &mut self,
+        connection: ConnectionId,
+        packet_type: u8,
+        code: Code,
+        why: impl Display,
+    ) {
+        if self.extensions(connection).have(Extensions::RESULTS) {
+            self.send_result(connection, packet_type, false, Seq::ZERO, &sentence(code, why));
+        } else {
+            self.notify(connection, packet_type, code, why);
+        }
+    }
+
+    fn send_result(
+        &mut self,
+        connection: ConnectionId,
+        packet_type: u8,
+        success: bool,
+        id: Seq,
+        text: &[u8],
+    ) {
+        if self.extensions(connection).have(Extensions::RESULTS) {
+            self.send(connection, &ServerPacket::Result { packet_type, success, id, text });
+        }
+    }
+
+    /// A user is seen otherwise from now on. Friends are told at the end of the input, if they see a
+    /// difference then.
+    pub(super) fn show_as(&mut self, number: ServiceNumber, presence: Presence) {
+        let before = self.sessions.presence(number);
+        self.presence_before.entry(number).or_insert(before);
+        self.sessions.show(number, presence);
+    }
+
+    /// Tells those who asked of what this input has changed in how their friends are seen.
+    pub(super) fn emit_presence(&mut self) {
+        while let Some((number, before)) = self.presence_before.pop_first() {
+            let state = self.sessions.presence(number);
+            if state != before {
+                self.tell_presence(number, state);
+            }
+        }
+    }
+
+    fn tell_presence(&mut self, number: ServiceNumber, state: Presence) {
+        let Some(user) = self.state.user(number) else { return };
+        // Whichever is shorter: those who list the user, or those who asked.
+        let told: Vec<_> = if user.listed_count() < self.presence_sessions.len() {
+            user.listed_by().filter(|other| self.presence_sessions.contains(other)).collect()
+        } else {
+            let asked = self.presence_sessions.iter().copied();
+            asked.filter(|other| user.is_listed_by(*other)).collect()
+        };
+        let mut last = None;
+        for other in told {
+            let Some(to) = self.sessions.get(other) else { continue };
+            let Some(kind) = self.peer(to).map(|peer| peer.kind()) else { continue };
+            let range = match &last {
+                Some((was, range)) if *was == kind => std::ops::Range::clone(range),
+                _ => self.outbox.encode(kind, &ServerPacket::FriendPresence { number, state }),
+            };
+            last = Some((kind, range.clone()));
+            self.push(to, range);
+        }
+    }
+
+    /// A friend was added: its state, once, to who asked.
+    pub(super) fn tell_new_friend(&mut self, owner: ServiceNumber, friend: ServiceNumber) {
+        if let Some(to) = self.sessions.get(owner)
+            && self.presence_sessions.contains(&owner)
+        {
+            let state = self.sessions.presence(friend);
+            self.send(to, &ServerPacket::FriendPresence { number: friend, state });
+        }
+    }
+}
+
+fn sentence(code: Code, why: impl Display) -> Vec<u8> {
+    format!("{code}: {why}").into_bytes()
+}
