@@ -4,6 +4,8 @@
 mod kit;
 #[path = "kit/live.rs"]
 mod live;
+#[path = "kit/relay.rs"]
+mod relay;
 
 #[path = "end_to_end/commands.rs"]
 mod commands;
@@ -23,6 +25,8 @@ mod limits;
 mod pressure;
 #[path = "end_to_end/script.rs"]
 mod script;
+#[path = "end_to_end/script_extensions.rs"]
+mod script_extensions;
 #[path = "end_to_end/secrets.rs"]
 mod secrets;
 #[path = "end_to_end/store.rs"]

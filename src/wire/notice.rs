@@ -103,7 +103,14 @@ impl<'a> Notice<'a> {
         let text = std::str::from_utf8(text).ok().filter(|text| text.is_ascii())?;
         let (digits, rest) = text.strip_prefix("0x")?.split_at_checked(2)?;
         let packet_type = u8::from_str_radix(digits, 16).ok()?;
-        let (code, sentence) = rest.strip_prefix(' ')?.split_once(": ")?;
+        Self::parse_reason(packet_type, rest.strip_prefix(' ')?.as_bytes())
+    }
+
+    /// Reads `code: sentence`, as a result has it, which carries the type apart.
+    #[must_use]
+    pub fn parse_reason(packet_type: u8, text: &'a [u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok().filter(|text| text.is_ascii())?;
+        let (code, sentence) = text.split_once(": ")?;
         let code = *Code::ALL.iter().find(|known| known.as_str() == code)?;
         Some(Self { packet_type, code, sentence })
     }
@@ -129,6 +136,7 @@ mod tests {
             Notice::write(0x1F, code, format_args!("{} s: wait", 8), &mut line);
             let notice = Notice::parse(&line).unwrap();
             assert_eq!(notice, Notice { packet_type: 0x1F, code, sentence: "8 s: wait" });
+            assert_eq!(Notice::parse_reason(0x1F, &line["0x1F ".len()..]), Some(notice));
         }
     }
 

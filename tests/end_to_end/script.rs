@@ -6,7 +6,8 @@ use oicq::wire::Code;
 
 use crate::live::{PASSWORD, Script, Server, folder, heard};
 
-fn register(script: &mut Script, nickname: &str) -> String {
+/// A new user, in session; its number.
+pub(crate) fn register(script: &mut Script, nickname: &str) -> String {
     script.say(&format!("register {nickname} password={PASSWORD}"));
     let line = script.until("registered number=");
     let number = line.rsplit('=').next().unwrap().to_owned();

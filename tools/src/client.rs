@@ -6,14 +6,19 @@ mod clock;
 mod commands;
 mod connection;
 mod events;
+mod extensions;
 mod fields;
 mod files;
 mod help;
 mod input;
 mod output;
+mod reconnect;
 mod replies;
 mod run;
+mod seen;
 mod session;
+#[cfg(test)]
+mod testing;
 mod view;
 mod words;
 
@@ -30,13 +35,14 @@ use oicq::codec::charset::Charset;
 use oicq::codec::secret::SecretBuf;
 use oicq::id::ServiceNumber;
 use oicq::wire::Kind;
+use oicq::wire::server::Extensions;
 
 use crate::failure::Failure;
 use crate::options::{VERSION, answer};
 use commands::Command;
 use output::Output;
 use run::{Runner, Settings, State};
-use session::Session;
+use session::{Session, Setup};
 
 /// What follows the command's name.
 pub(crate) const ARGUMENTS: &str = "ADDR";
@@ -47,6 +53,8 @@ pub(crate) const ABOUT: &str = "a client for the terminal, and for scripts";
 const INPUTS_WAITING: usize = 64;
 /// How long a `wait` waits, unless told otherwise.
 const WAIT_MS: u64 = 10_000;
+/// How long people's clients try to come back, unless told otherwise. A script is told what has happened.
+const RECONNECT_MS: u64 = 600_000;
 
 /// What the command line says.
 #[derive(Debug)]
@@ -61,6 +69,8 @@ struct Options {
     kind: Kind,
     window: usize,
     wait_ms: u64,
+    reconnect_ms: Option<u64>,
+    extensions: Extensions,
 }
 
 /// What the command line asks for.
@@ -92,6 +102,8 @@ fn parse(parser: &mut lexopt::Parser) -> Result<Call, Failure> {
         kind: Kind::User,
         window: 1,
         wait_ms: WAIT_MS,
+        reconnect_ms: None,
+        extensions: Extensions::ALL,
     };
     while let Some(argument) = parser.next()? {
         match argument {
@@ -109,9 +121,12 @@ fn parse(parser: &mut lexopt::Parser) -> Result<Call, Failure> {
             Arg::Long("script") => options.script = true,
             Arg::Long("kind") => options.kind = value(parser, "--kind", kind_of)?,
             Arg::Long("pipeline") => options.window = value(parser, "--pipeline", window_of)?,
-            Arg::Long("wait") => {
-                options.wait_ms =
-                    value(parser, "--wait", |text| parse_time(text).map_err(|e| e.to_string()))?;
+            Arg::Long("wait") => options.wait_ms = value(parser, "--wait", time_of)?,
+            Arg::Long("reconnect") => {
+                options.reconnect_ms = Some(value(parser, "--reconnect", time_of)?);
+            }
+            Arg::Long("extensions") => {
+                options.extensions = value(parser, "--extensions", extensions::parse_list)?;
             }
             Arg::Value(address) if server.is_none() => server = Some(address.string()?),
             other => return Err(other.unexpected().into()),
@@ -139,6 +154,10 @@ fn charset_of(text: &str) -> Result<Charset, String> {
 fn number_of(text: &str) -> Result<ServiceNumber, String> {
     let number = text.parse().ok().filter(|number| *number > 0).map(ServiceNumber);
     number.ok_or_else(|| format!("{text:?} was given, expected a service number such as 10001"))
+}
+
+fn time_of(text: &str) -> Result<u64, String> {
+    parse_time(text).map_err(|error| error.to_string())
 }
 
 fn window_of(text: &str) -> Result<usize, String> {
@@ -180,6 +199,16 @@ fn page() -> Page {
                 Row::new("    --pipeline N", "commands under way at once in a script").or("1"),
                 Row::new("    --wait TIME", "how long a wait waits that does not say it")
                     .or(show_time(WAIT_MS)),
+                Row::new(
+                    "    --reconnect TIME",
+                    "after a lost connection, how long to try to come back and log in again",
+                )
+                .or(format!("{} for people, 0s in a script", show_time(RECONNECT_MS))),
+                Row::new(
+                    "    --extensions LIST",
+                    "what to ask the server for: all, none, or some of results,ids,presence",
+                )
+                .or("all"),
                 Row::new("    --kind KIND", "what to be: user, web, fax, print or chat").or("user"),
                 Row::new("-h, --help", "this page"),
                 Row::new("-V, --version", "the version"),
@@ -191,7 +220,8 @@ fn page() -> Page {
              the next line. Each command ends with a line done or refused before the next one is read. \
              The end of the input waits for all answers and for files under way; quit does not. A line \
              that is no command, a wait whose time passes and a lost connection end with status 1; a \
-             refusal does not.",
+             refusal does not. With --reconnect a command that was under way when the connection was \
+             lost ends with a line unanswered: it may have been done.",
         )
         .note(help::VALUES)
         .note("help events lists what an output line can be. For example:")
@@ -201,8 +231,9 @@ fn page() -> Page {
         )
         .note(
             "  connected server=127.0.0.1:8000\n  registered number=10001\n  done command=register\n  \
-             logged-in number=10001 groups=1 friends=0\n  done command=login\n  done command=send\n  \
-             message from=10002 text=\"hello ann\"",
+             logged-in number=10001 groups=1 friends=0\n  done command=login\n  sent id=3 to=10002\n  \
+             done command=send\n  \
+             message from=10002 id=4 time=2003-04-12T06:00:00.317Z text=\"hello ann\"",
         )
 }
 
@@ -229,23 +260,34 @@ fn start(options: Options) -> Result<(), Failure> {
     } else {
         (input::start_plain(sender.clone()), Output::plain())
     };
-    let to_server = connection::start(stream, options.kind, sender)
-        .map_err(|error| Failure::Failed(format!("{}: {error}", options.server)))?;
-    let runner = Runner {
-        session: Session::new(options.charset, options.kind, options.downloads),
+    let reconnect_ms = options.reconnect_ms.unwrap_or(if people { RECONNECT_MS } else { 0 });
+    let mut runner = Runner {
+        session: Session::new(Setup {
+            charset: options.charset,
+            kind: options.kind,
+            downloads: options.downloads,
+            extensions: options.extensions,
+            returns: reconnect_ms > 0,
+        }),
         settings: Settings {
-            server: options.server,
+            server: options.server.clone(),
             charset: options.charset,
             password,
             window: options.window,
             wait_ms: options.wait_ms,
+            reconnect_ms,
         },
         output,
         inputs,
+        sender,
         asks,
-        to_server,
+        to_server: None,
+        connection: 0,
         state: State::new(first),
     };
+    runner
+        .start_connection(stream)
+        .map_err(|error| Failure::Failed(format!("{}: {error}", options.server)))?;
     runner.run()
 }
 
@@ -276,6 +318,22 @@ mod tests {
         assert_eq!((&*options.server, options.charset), ("x:1", Charset::Gb18030));
         assert_eq!(options.number, Some(ServiceNumber(10_002)));
         assert_eq!((options.window, options.wait_ms), (1, 10_000));
+        assert_eq!((options.reconnect_ms, options.extensions), (None, Extensions::ALL));
+    }
+
+    #[test]
+    fn extensions_are_chosen_by_name() {
+        for (list, sum) in [
+            ("all", 7),
+            ("none", 0),
+            ("results", 1),
+            ("ids", 2),
+            ("presence,results", 5),
+            ("ids,ids", 2),
+        ] {
+            let options = options(&["x:1", "--extensions", list]).unwrap();
+            assert_eq!(options.extensions.sum(), sum, "{list}");
+        }
     }
 
     #[test]
@@ -288,6 +346,9 @@ mod tests {
             (&["x:1", "--wait", "5"], "--wait: \"5\" was given, expected a time"),
             (&["x:1", "--pipeline", "0"], "--pipeline: "),
             (&["x:1", "--kind", "server"], "--kind: "),
+            (&["x:1", "--reconnect", "1"], "--reconnect: \"1\" was given, expected a time"),
+            (&["x:1", "--extensions", "ids,color"], "--extensions: \"color\" was given"),
+            (&["x:1", "--extensions", ""], "--extensions: \"\" was given"),
             (&["x:1", "--script=yes"], "--script"),
             (&["x:1", "--bogus"], "--bogus"),
             (&["x:1", "y:2"], "y:2"),

@@ -1,178 +1,12 @@
 //! The client in script mode, as a process, against a small server of its own.
-//!
-//! The server here knows just enough of the protocol to answer; it is no second implementation of it,
-//! and what it sends and reads goes through the library's own codec.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
-use std::thread;
+mod fake;
 
-use oicq::codec::profile::Profile;
-use oicq::id::{GroupNumber, ServiceNumber};
-use oicq::wire::server::{FriendEntry, GroupEntry, Presence, Sign, SystemKind};
-use oicq::wire::{
-    ClientPacket, Code, Expected, Kind, Notice, Request, RequestType, ServerPacket, cut,
-};
+use std::process::Command;
 
-const BOB: ServiceNumber = ServiceNumber(10_002);
-
-/// One connection of the fake server.
-struct Fake {
-    stream: TcpStream,
-    out: Vec<u8>,
-    /// Bytes of files by who they go to: offered and received.
-    files: BTreeMap<ServiceNumber, (u32, u32)>,
-}
-
-impl Fake {
-    fn serve(stream: TcpStream) {
-        let mut fake = Self { stream, out: Vec::new(), files: BTreeMap::new() };
-        let (mut bytes, mut chunk) = (Vec::new(), [0; 4_096]);
-        while let Ok(count @ 1..) = fake.stream.read(&mut chunk) {
-            bytes.extend_from_slice(&chunk[..count]);
-            let any = Expected { kind: None, content_bytes_max: 65_536 };
-            while let Some(frame) = cut(&bytes, any).unwrap() {
-                let packet_type = RequestType::from_byte(frame.header.packet_type).unwrap();
-                let packet = ClientPacket::decode(packet_type, frame.content).unwrap();
-                let goes_on = fake.answer(&packet);
-                let length = frame.length();
-                bytes.drain(..length);
-                fake.stream.write_all(&fake.out).unwrap();
-                fake.out.clear();
-                if !goes_on {
-                    return;
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, packet: &ServerPacket<'_>) {
-        packet.encode(Kind::User, &mut self.out);
-    }
-
-    fn refuse(&mut self, packet_type: RequestType, code: Code) {
-        let mut text = Vec::new();
-        Notice::write(packet_type as u8, code, "so it is", &mut text);
-        let sign = Sign::System(SystemKind::Notice);
-        self.send(&ServerPacket::Message { sign, number: ServiceNumber::NONE, text: &text });
-    }
-
-    fn answer(&mut self, packet: &ClientPacket<'_>) -> bool {
-        match packet.request {
-            Request::Register(_) => {
-                self.send(&ServerPacket::Registered {
-                    success: true,
-                    number: ServiceNumber(10_001),
-                });
-            }
-            Request::LogIn { password, .. } if password.expose() != b"secret" => {
-                self.send(&ServerPacket::LoggedIn { success: false, groups: vec![] });
-                self.refuse(RequestType::LogIn, Code::BadLogin);
-            }
-            Request::LogIn { .. } => self.log_in(),
-            Request::Test => self.send(&ServerPacket::Tested { number: packet.own }),
-            Request::Send { receiver: ServiceNumber(99), .. } => {
-                self.refuse(RequestType::Send, Code::UnknownNumber);
-            }
-            Request::Send { content: b"die", .. } => return false,
-            Request::Send { content, .. } => self.echo(content),
-            Request::ViewProfile { friend } => {
-                let profile = Profile { nickname: b"ann", age: 20, ..Profile::default() };
-                self.send(&ServerPacket::Profile { success: true, number: friend, profile });
-            }
-            Request::ChangeProfile(account) => {
-                assert_eq!((account.profile.nickname, account.profile.age), (&b"ann"[..], 21));
-                assert_eq!((account.password.expose(), account.authentication), (&b""[..], 255));
-            }
-            Request::DeleteGroup { group } => {
-                self.send(&ServerPacket::GroupDeleted { success: false, group });
-                self.refuse(RequestType::DeleteGroup, Code::NotAllowed);
-            }
-            Request::AddGroup { name } => {
-                let group = GroupNumber(2);
-                self.send(&ServerPacket::GroupAdded { success: true, group, name });
-            }
-            Request::MoveFriends(_) => self.send(&ServerPacket::FriendsMoved { success: true }),
-            Request::OfferFile { friend, length, .. } => {
-                self.files.insert(friend, (length, 0));
-                self.send(&ServerPacket::FileAnswered { receiver: friend, allow: true });
-            }
-            Request::FilePiece { friend, data } => {
-                assert!(data.len() <= 32 * 1_024);
-                self.files.get_mut(&friend).unwrap().1 += u32::try_from(data.len()).unwrap();
-            }
-            Request::AnswerFile { friend, allow: 1 } => {
-                for data in [&b"ab"[..], b"", b"c"] {
-                    self.send(&ServerPacket::FilePiece { sender: friend, data });
-                }
-            }
-            _ => {}
-        }
-        true
-    }
-
-    fn log_in(&mut self) {
-        let bob =
-            FriendEntry { number: BOB, portrait: 0, state: Presence::Online, nickname: b"bob" };
-        let group =
-            GroupEntry { name: b"My Friends", group: GroupNumber::FIRST, friends: vec![bob] };
-        self.send(&ServerPacket::LoggedIn { success: true, groups: vec![group] });
-    }
-
-    /// A message comes back from its receiver, the word `offer` as a file, `files` as what has come.
-    fn echo(&mut self, content: &[u8]) {
-        let report = format!("{:?}", self.files);
-        let text = match content {
-            b"offer" => {
-                return self.send(&ServerPacket::FileOffered {
-                    sender: BOB,
-                    name: b"../a.txt",
-                    length: 3,
-                });
-            }
-            b"files" => report.as_bytes(),
-            other => other,
-        };
-        self.send(&ServerPacket::Message { sign: Sign::User, number: BOB, text });
-    }
-}
-
-/// Runs the client against a fake server, with this script as its standard input.
-fn client(script: &str, options: &[&str]) -> Output {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let server = thread::spawn(move || Fake::serve(listener.accept().unwrap().0));
-    let mut child = Command::new(env!("CARGO_BIN_EXE_oicq-tools"))
-        .arg("client")
-        .arg(&address)
-        .args(options)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A client that has failed does not read the rest of its script.
-    let _ = child.stdin.take().unwrap().write_all(script.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    server.join().unwrap();
-    output
-}
-
-/// Standard output after the first line, which holds the server's port.
-fn lines(output: &Output) -> Vec<String> {
-    let text = std::str::from_utf8(&output.stdout).unwrap();
-    let mut lines = text.lines().map(str::to_owned);
-    assert!(lines.next().is_some_and(|line| line.starts_with("connected server=127.0.0.1:")));
-    lines.collect()
-}
-
-fn errors(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
+use fake::{client, errors, lines};
 
 #[test]
 fn each_command_has_one_outcome_and_each_event_one_line() {
@@ -309,7 +143,7 @@ fn a_wrong_call_ends_with_status_2() {
     };
     for (arguments, expected) in [
         (&[][..], "a command is missing"),
-        (&["dance"], "\"dance\" is no command, expected replay, verify, stat or client"),
+        (&["dance"], "\"dance\" is no command, expected replay, verify, compact, stat or client"),
         (&["client"], "ADDR is missing"),
         (&["client", "x:1", "--charset", "latin1"], "--charset"),
     ] {

@@ -1,6 +1,9 @@
-//! The one place of the client that reads a clock: for timeouts and for keeping the connection alive.
+//! The one place of the client that reads a clock: for timeouts, for keeping the connection alive, and to
+//! tell people of messages that were sent long ago.
 
 use std::time::Instant;
+
+use jiff::Zoned;
 
 /// This moment, on a clock that never goes backwards.
 #[expect(
@@ -9,4 +12,9 @@ use std::time::Instant;
 )]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// The time of day where the client runs.
+pub(crate) fn time_of_day() -> Zoned {
+    Zoned::now()
 }

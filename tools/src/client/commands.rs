@@ -41,7 +41,7 @@ commands! {
     "login" "NUMBER [hidden] [password=...]" "log in; the password is asked for unless it is given";
     "logout" "" "end the session, and keep the connection";
     "mode" "online|hidden|busy" "how others see you; busy asks not to be disturbed";
-    "friends" "" "the friend list by groups, with the states that it had when you logged in";
+    "friends" "" "the friend list by groups, with states: at login, or latest where the server tells";
     "send" "NUMBER TEXT" "send a message";
     "broadcast" "GROUP TEXT" "send a message to each friend in a group; all is every group";
     "profile" "[NUMBER]" "look at someone's profile, or at your own";

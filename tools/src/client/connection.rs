@@ -12,7 +12,7 @@ use std::thread;
 use oicq::id::ServiceNumber;
 use oicq::wire::{ClientPacket, Kind, Request, cut_for_client};
 
-use super::input::Input;
+use super::input::{FromConnection, Input, Packet};
 
 /// Bytes of a piece of a file: large enough to cost little each, small enough that other packets, which
 /// go between the pieces, do not wait long.
@@ -39,27 +39,31 @@ pub(crate) enum ToServer {
 pub(crate) struct OutgoingFile {
     pub(crate) own: ServiceNumber,
     pub(crate) to: ServiceNumber,
+    /// Which transfer it is: there may be another to the same number later.
+    pub(crate) transfer: u64,
     pub(crate) file: File,
     /// Bytes of it that are still to be sent.
     pub(crate) remaining: u32,
 }
 
-/// Connects, and starts both threads. What comes goes to `inputs`; what is to go out, to the sender that
-/// is answered.
+/// Starts both threads of a connection. What comes goes to `inputs` with the connection's `count`; what is
+/// to go out, to the sender that is answered.
 pub(crate) fn start(
     stream: TcpStream,
     kind: Kind,
+    count: u32,
     inputs: SyncSender<Input>,
 ) -> io::Result<Sender<ToServer>> {
     // Commands are small and answered one by one: waiting to fill a segment would only delay them.
     stream.set_nodelay(true)?;
     let writing = stream.try_clone()?;
     let (sender, receiver) = channel();
-    let to_main = inputs.clone();
+    let to_main = ToMain { count, inputs };
+    let from_reader = to_main.clone();
     thread::spawn(move || {
-        let lost = read_packets(stream, kind, &inputs);
+        let lost = read_packets(stream, kind, &from_reader);
         // An end of the main thread ends this one as well.
-        let _ = inputs.send(Input::Lost(lost));
+        let _ = from_reader.send(FromConnection::Lost(lost));
     });
     thread::spawn(move || {
         Writer { stream: writing, kind, files: Vec::new(), to_main }.run(&receiver)
@@ -67,8 +71,31 @@ pub(crate) fn start(
     Ok(sender)
 }
 
-/// Reads until the connection ends; the answer says why it did.
-fn read_packets(mut stream: TcpStream, kind: Kind, inputs: &SyncSender<Input>) -> String {
+/// Looks for another connection, in a thread of its own: that can take long.
+pub(crate) fn reach(server: String, inputs: SyncSender<Input>) {
+    thread::spawn(move || {
+        let reached = TcpStream::connect(&*server).map_err(|error| error.to_string());
+        let _ = inputs.send(Input::Reached(reached));
+    });
+}
+
+/// The way to the main thread from one connection.
+#[derive(Clone)]
+struct ToMain {
+    count: u32,
+    inputs: SyncSender<Input>,
+}
+
+impl ToMain {
+    fn send(&self, what: FromConnection) -> io::Result<()> {
+        let input = Input::Connection(self.count, what);
+        self.inputs.send(input).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// Reads until the connection ends; the answer says why it did. Packets that come together are handed over
+/// together.
+fn read_packets(mut stream: TcpStream, kind: Kind, to_main: &ToMain) -> String {
     let (mut bytes, mut chunk) = (Vec::new(), vec![0; READ_BYTES]);
     loop {
         let count = match stream.read(&mut chunk) {
@@ -79,21 +106,24 @@ fn read_packets(mut stream: TcpStream, kind: Kind, inputs: &SyncSender<Input>) -
             Err(error) => return error.to_string(),
         };
         bytes.extend_from_slice(&chunk[..count]);
-        let mut start = 0;
-        loop {
+        let (mut start, mut packets) = (0, Vec::new());
+        let end = loop {
             let frame = match cut_for_client(&bytes[start..], kind, CONTENT_BYTES_MAX) {
                 Ok(Some(frame)) => frame,
-                Ok(None) => break,
-                Err(error) => return format!("this is no OICQ server ({error:?})"),
+                Ok(None) => break None,
+                Err(error) => break Some(format!("this is no OICQ server ({error:?})")),
             };
             let packet_type = frame.header.packet_type;
-            let packet = Input::Packet { packet_type, content: frame.content.to_vec() };
+            packets.push(Packet { packet_type, content: frame.content.to_vec() });
             start += frame.length();
-            if inputs.send(packet).is_err() {
-                return String::new();
-            }
-        }
+        };
         bytes.drain(..start);
+        if !packets.is_empty() && to_main.send(FromConnection::Packets(packets)).is_err() {
+            return String::new();
+        }
+        if let Some(end) = end {
+            return end;
+        }
     }
 }
 
@@ -102,7 +132,7 @@ struct Writer {
     kind: Kind,
     /// Those that flow; the first one is next.
     files: Vec<OutgoingFile>,
-    to_main: SyncSender<Input>,
+    to_main: ToMain,
 }
 
 impl Writer {
@@ -145,24 +175,23 @@ impl Writer {
     /// Sends one piece of the first file, and puts the file last.
     fn send_piece(&mut self) -> io::Result<()> {
         let mut file = self.files.remove(0);
-        match next_piece(&mut file) {
+        let (to, transfer) = (file.to, file.transfer);
+        let outcome = match next_piece(&mut file) {
             Ok(Some(data)) => {
-                let request = Request::FilePiece { friend: file.to, data: &data };
+                // The main thread hears of it before the server's answer can come.
+                let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+                self.to_main.send(FromConnection::PieceSent { to, transfer, bytes })?;
+                let request = Request::FilePiece { friend: to, data: &data };
                 let mut bytes = Vec::with_capacity(data.len() + 16);
                 ClientPacket { own: file.own, request }.encode(self.kind, &mut bytes);
                 self.stream.write_all(&bytes)?;
-                let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
-                self.tell(Input::PieceSent { to: file.to, bytes })?;
                 self.files.push(file);
-                Ok(())
+                return Ok(());
             }
-            Ok(None) => self.tell(Input::FileDone { to: file.to, outcome: Ok(()) }),
-            Err(reason) => self.tell(Input::FileDone { to: file.to, outcome: Err(reason) }),
-        }
-    }
-
-    fn tell(&self, input: Input) -> io::Result<()> {
-        self.to_main.send(input).map_err(|_| io::ErrorKind::BrokenPipe.into())
+            Ok(None) => Ok(()),
+            Err(reason) => Err(reason),
+        };
+        self.to_main.send(FromConnection::FileDone { to, transfer, outcome })
     }
 }
 
@@ -200,7 +229,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
         file.rewind().unwrap();
-        OutgoingFile { own: ServiceNumber(1), to: ServiceNumber(2), file, remaining }
+        let (own, to) = (ServiceNumber(1), ServiceNumber(2));
+        OutgoingFile { own, to, transfer: 1, file, remaining }
     }
 
     #[test]

@@ -4,7 +4,12 @@
 
 use std::fmt::Write as _;
 
+use jiff::{Timestamp, Zoned};
+
 use super::words::{is_unsafe, quoted};
+
+/// A message that was accepted longer ago is shown with the time of that: it has waited somewhere.
+const LONG_AGO_S: i64 = 120;
 
 /// A kind of event, for help and for checking what a script waits for.
 pub(crate) struct EventHelp {
@@ -31,11 +36,13 @@ events! {
     "logged-in" "number groups friends" "the session has begun";
     "group" "group name friends" "a group of the friend list";
     "friend" "number group state portrait nickname" "a friend of the group before it";
-    "message" "from nickname text" "a message (nickname: where it is known)";
-    "added" "from nickname" "someone has added you";
-    "asks" "from nickname text" "someone asks to add you; answer NUMBER yes|no";
-    "agreed" "from nickname" "someone agreed to be added, and now is your friend";
-    "rejected" "from nickname" "someone refused to be added";
+    "message" "from nickname id time text" "a message (nickname, id and time: where they are known)";
+    "sent" "id to nickname group" "your message was accepted; where the server says so";
+    "added" "from nickname id time" "someone has added you";
+    "asks" "from nickname id time text" "someone asks to add you; answer NUMBER yes|no";
+    "agreed" "from nickname id time" "someone agreed to be added, and now is your friend";
+    "rejected" "from nickname id time" "someone refused to be added";
+    "presence" "number nickname state" "a friend is seen so now, where the server tells: online, busy, offline";
     "profile" "number, and fields" "a profile; fields that say nothing are left out";
     "group-added" "group name" "a group was added";
     "group-renamed" "group name" "a group was renamed";
@@ -54,6 +61,7 @@ events! {
     "tested" "" "the connection lives";
     "unexpected" "type text" "a packet that cannot be understood, or that nothing asked for";
     "timeout" "event" "what was waited for did not come";
+    "unanswered" "command" "the connection was lost before it was known what came of a command";
     "lost" "text" "the connection is lost";
 }
 
@@ -112,11 +120,11 @@ impl Event {
         line
     }
 
-    /// The same for people; `None` where they need not be told.
-    pub(crate) fn sentence(&self) -> Option<String> {
+    /// The same for people at this time; `None` where they need not be told.
+    pub(crate) fn sentence(&self, now: &Zoned) -> Option<String> {
         let get = |key| clean(self.get(key));
         let (from, text) = (self.who("from"), get("text"));
-        Some(match self.word {
+        let sentence = match self.word {
             "done" => return None,
             "connected" => format!("connected to {}; help lists the commands", get("server")),
             "refused" => format!("refused {} {}: {text}", get("type"), get("code")),
@@ -128,6 +136,8 @@ impl Event {
                 format!("    {:>10}  {:<7}  {}", get("number"), get("state"), get("nickname"))
             }
             "message" => format!("{from}: {}", indented(&text)),
+            "sent" => format!("✓ to {}, id {}", self.receiver(), get("id")),
+            "presence" => format!("{} is {}", self.who("number"), get("state")),
             "added" => format!("{from} has added you"),
             "asks" => format!(
                 "{from} asks to add you: {} (answer {} yes|no)",
@@ -148,10 +158,15 @@ impl Event {
             ),
             "file-received" => format!("{} from {from} is complete: {}", get("name"), get("path")),
             "file-failed" => format!("{} with {}: {}", get("name"), get("with"), get("reason")),
+            "unanswered" => format!("{}: it is not known whether this was done", get("command")),
             "lost" => format!("the connection is lost: {text}"),
             "timeout" => format!("no such event came: {}", get("event")),
             "profile" => self.lines(),
             _ => clean(&self.line()),
+        };
+        Some(match self.long_ago(now) {
+            Some(time) => format!("[{time}] {sentence}"),
+            None => sentence,
         })
     }
 
@@ -168,6 +183,25 @@ impl Event {
             "" => self.get(key).to_owned(),
             nickname => format!("{} ({})", clean(nickname), self.get(key)),
         }
+    }
+
+    fn receiver(&self) -> String {
+        match self.get("group") {
+            "" => self.who("to"),
+            "0" => "all groups".to_owned(),
+            group => format!("group {group}"),
+        }
+    }
+
+    /// When it happened, where that is long ago.
+    fn long_ago(&self, now: &Zoned) -> Option<String> {
+        let time: Timestamp = self.get("time").parse().ok()?;
+        if now.timestamp().as_second() - time.as_second() < LONG_AGO_S {
+            return None;
+        }
+        let time = time.to_zoned(now.time_zone().clone());
+        let today = time.date() == now.date();
+        Some(time.strftime(if today { "%H:%M" } else { "%Y-%m-%d %H:%M" }).to_string())
     }
 
     fn lines(&self) -> String {
@@ -206,6 +240,12 @@ mod tests {
         Event::new("message").with("from", 10_002).with("text", text)
     }
 
+    /// What people see of it on an evening eight hours ahead of UTC.
+    fn seen(event: &Event) -> String {
+        let now: Zoned = "2003-04-12T20:00:00+08:00[+08:00]".parse().unwrap();
+        event.sentence(&now).unwrap_or_default()
+    }
+
     #[test]
     fn an_event_is_one_line_whatever_its_text() {
         assert_eq!(message("hi").line(), "message from=10002 text=hi");
@@ -217,8 +257,35 @@ mod tests {
     #[test]
     fn people_see_names_and_no_control_characters() {
         let event = message("a\u{1b}[2J\nrefused").with("nickname", "bob");
-        assert_eq!(event.sentence().unwrap(), "bob (10002): a\u{FFFD}[2J\n    refused");
-        assert_eq!(Event::new("done").with("command", "send").sentence(), None);
+        assert_eq!(seen(&event), "bob (10002): a\u{FFFD}[2J\n    refused");
+        assert_eq!(seen(&Event::new("done").with("command", "send")), "");
+    }
+
+    #[test]
+    fn people_see_whom_their_message_went_to_and_how_friends_are_seen() {
+        let sent = || Event::new("sent").with("id", 7);
+        assert_eq!(seen(&sent().with("to", 10_002)), "✓ to 10002, id 7");
+        let named = sent().with("to", 10_002).with("nickname", "bob");
+        assert_eq!(seen(&named), "✓ to bob (10002), id 7");
+        assert_eq!(seen(&sent().with("group", 0)), "✓ to all groups, id 7");
+        assert_eq!(seen(&sent().with("group", 3)), "✓ to group 3, id 7");
+        let presence = Event::new("presence").with("number", 10_002).with("nickname", "bob");
+        assert_eq!(seen(&presence.with("state", "busy")), "bob (10002) is busy");
+    }
+
+    #[test]
+    fn people_see_when_a_message_was_accepted_if_that_is_long_ago() {
+        for (time, before) in [
+            ("2003-04-12T11:59:30.000Z", ""),
+            ("2003-04-12T12:00:05.000Z", ""),
+            ("2003-04-12T11:58:00.999Z", "[19:58] "),
+            ("2003-04-11T16:00:00.000Z", "[00:00] "),
+            ("2003-04-11T15:59:59.999Z", "[2003-04-11 23:59] "),
+            ("", ""),
+        ] {
+            let event = message("x").with("time", time);
+            assert_eq!(seen(&event), format!("{before}10002: x"), "{time}");
+        }
     }
 
     #[test]

@@ -143,6 +143,11 @@ impl Changes {
         self.password.is_some()
     }
 
+    /// The password.
+    pub(crate) fn password(&self) -> Option<&SecretBuf> {
+        self.password.as_ref()
+    }
+
     /// Adds the password.
     pub(crate) fn set_password(&mut self, password: SecretBuf) {
         self.password = Some(password);

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use oicq::id::ServiceNumber;
 
+use super::connection::OutgoingFile;
 use super::words::is_unsafe;
 
 /// What file systems take for one name.
@@ -24,6 +25,8 @@ pub(crate) struct Files {
     offers: BTreeMap<ServiceNumber, Offer>,
     incoming: BTreeMap<ServiceNumber, Incoming>,
     outgoing: BTreeMap<ServiceNumber, Outgoing>,
+    /// How many files have been offered: each offer is a transfer of its own.
+    offered: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -47,6 +50,7 @@ struct Incoming {
 /// A file that is offered or being sent.
 #[derive(Debug)]
 struct Outgoing {
+    transfer: u64,
     name: String,
     length: u32,
     sent: u32,
@@ -66,7 +70,7 @@ impl Files {
     /// No transfers; received files go to this folder.
     pub(crate) fn new(downloads: PathBuf) -> Self {
         let (offers, incoming, outgoing) = <_>::default();
-        Self { downloads, offers, incoming, outgoing }
+        Self { downloads, offers, incoming, outgoing, offered: 0 }
     }
 
     /// Opens a file that is to be offered: its name and length.
@@ -80,15 +84,28 @@ impl Files {
         }
         let (file, length) = open(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let outgoing = Outgoing { name: name.clone(), length, sent: 0, file: Some(file) };
+        self.offered += 1;
+        let (transfer, file) = (self.offered, Some(file));
+        let outgoing = Outgoing { transfer, name: name.clone(), length, sent: 0, file };
         self.outgoing.insert(to, outgoing);
         Ok((name, length))
     }
 
-    /// The other side accepted: the file, its name and length. Then its sending is the caller's.
-    pub(crate) fn start(&mut self, to: ServiceNumber) -> Option<(File, String, u32)> {
+    /// The other side accepted: the file, and its name. Then its sending is the caller's.
+    pub(crate) fn start(
+        &mut self,
+        own: ServiceNumber,
+        to: ServiceNumber,
+    ) -> Option<(OutgoingFile, String)> {
         let outgoing = self.outgoing.get_mut(&to)?;
-        Some((outgoing.file.take()?, outgoing.name.clone(), outgoing.length))
+        let (file, transfer) = (outgoing.file.take()?, outgoing.transfer);
+        let file = OutgoingFile { own, to, transfer, file, remaining: outgoing.length };
+        Some((file, outgoing.name.clone()))
+    }
+
+    /// Whether this transfer to this number is not over.
+    pub(crate) fn is_current(&self, to: ServiceNumber, transfer: u64) -> bool {
+        self.outgoing.get(&to).is_some_and(|outgoing| outgoing.transfer == transfer)
     }
 
     /// Whether pieces go out to this number, or have gone out.
@@ -97,8 +114,9 @@ impl Files {
     }
 
     /// A piece went out.
-    pub(crate) fn handle_sent(&mut self, to: ServiceNumber, bytes: u32) {
-        if let Some(outgoing) = self.outgoing.get_mut(&to) {
+    pub(crate) fn handle_sent(&mut self, to: ServiceNumber, transfer: u64, bytes: u32) {
+        let outgoing = self.outgoing.get_mut(&to);
+        if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.transfer == transfer) {
             outgoing.sent = outgoing.sent.saturating_add(bytes);
         }
     }
@@ -354,6 +372,30 @@ mod tests {
         let offer = files.offer(ANN, &folder.path().join("x"));
         assert_eq!(offer, Ok(("x".to_owned(), 3)));
         assert!(files.offer(ANN, &folder.path().join("x")).is_err());
-        assert!(files.start(ANN).is_some() && files.start(ANN).is_none());
+        let own = ServiceNumber(10_002);
+        let (file, name) = files.start(own, ANN).unwrap();
+        assert_eq!((&*name, file.own, file.to, file.remaining), ("x", own, ANN, 3));
+        assert!(files.start(own, ANN).is_none());
+    }
+
+    #[test]
+    fn what_is_left_of_a_transfer_that_ended_does_not_count_for_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        fs::write(&path, "abc").unwrap();
+        let mut files = Files::new(PathBuf::new());
+        let mut start = || {
+            files.offer(ANN, &path).unwrap();
+            let (file, _) = files.start(ServiceNumber(10_002), ANN).unwrap();
+            files.handle_sent(ANN, file.transfer, 1);
+            files.handle_sent(ANN, file.transfer - 1, 2);
+            assert_eq!(files.progress(), Some((1, 3, 1)));
+            assert!(files.is_current(ANN, file.transfer));
+            assert!(!files.is_current(ANN, file.transfer - 1));
+            files.end_outgoing(ANN);
+            assert!(!files.is_current(ANN, file.transfer));
+        };
+        start();
+        start();
     }
 }

@@ -60,6 +60,11 @@ event. Commands take the same quotes.";
 fn more(name: &str) -> Option<String> {
     Some(match name {
         "register" | "change" => format!("Fields: {}", fields::names()),
+        "send" | "broadcast" => {
+            "Where the server gives results, a line sent (for people: a tick) says that it has accepted \
+                   the message, which is then kept until it has arrived, and under which id."
+                .to_owned()
+        }
         "wait" => {
             "Events that have already come count, the oldest first, unless a wait has taken them. \
                    In a script, status 1 if the time passes. help events lists the events."

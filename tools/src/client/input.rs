@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, BufRead as _};
+use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::thread;
 
@@ -30,14 +31,31 @@ pub(crate) enum Input {
     Ended,
     /// Lines cannot be read.
     Unreadable(String),
-    /// A packet came.
-    Packet { packet_type: u8, content: Vec<u8> },
-    /// The connection ended.
+    /// Something happened on a connection, which has this count: what is left of one before it may
+    /// still arrive.
+    Connection(u32, FromConnection),
+    /// Another connection stands, or cannot be had.
+    Reached(Result<TcpStream, String>),
+}
+
+/// What happens on a connection.
+#[derive(Debug)]
+pub(crate) enum FromConnection {
+    /// Packets that came together.
+    Packets(Vec<Packet>),
+    /// It ended.
     Lost(String),
-    /// A piece of a file went out.
-    PieceSent { to: ServiceNumber, bytes: u32 },
+    /// A piece of a file goes out.
+    PieceSent { to: ServiceNumber, transfer: u64, bytes: u32 },
     /// A file went out whole, or cannot be sent on.
-    FileDone { to: ServiceNumber, outcome: Result<(), String> },
+    FileDone { to: ServiceNumber, transfer: u64, outcome: Result<(), String> },
+}
+
+/// A packet from the server, as it came.
+#[derive(Debug)]
+pub(crate) struct Packet {
+    pub(crate) packet_type: u8,
+    pub(crate) content: Vec<u8>,
 }
 
 /// What the reading thread is asked for.

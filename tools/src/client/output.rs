@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use oicq::cli::page::terminal_width;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use super::clock::time_of_day;
 use super::events::Event;
 use super::input::Printer;
 use crate::failure::{Failure, print};
@@ -60,7 +61,7 @@ impl Output {
     pub(crate) fn event(&mut self, event: &Event) -> Result<(), Failure> {
         match &mut self.place {
             Place::Plain => print(&format!("{}\n", event.line())),
-            Place::Terminal(terminal) => match event.sentence() {
+            Place::Terminal(terminal) => match event.sentence(&time_of_day()) {
                 Some(sentence) => terminal.print(&sentence),
                 None => Ok(()),
             },

@@ -4,49 +4,57 @@
 //! makes necessary: the pieces of a file, a look at a new friend's name.
 
 use oicq::codec::profile::Profile;
-use oicq::id::ServiceNumber;
-use oicq::wire::server::{Sign, SystemKind, UserEntry};
+use oicq::id::{Seq, ServiceNumber};
+use oicq::wire::server::{Extensions, Sign, SystemKind, UserEntry};
 use oicq::wire::{Code, Notice, Request, RequestType, ServerPacket};
 
 use super::events::Event;
-use super::fields::shown;
+use super::extensions::{Stamp, stamped};
+use super::fields::{Changes, shown};
 use super::files::Ended;
-use super::session::{Answer, Effect, Pending, Session};
+use super::input::Packet;
+use super::session::{Answer, Effect, Outcome, Session};
+
+/// Why a file broke off, as far as that is known.
+pub(super) const OTHER_SIDE_GONE: &str = "the other side is gone";
 
 impl Session {
     /// A packet came.
-    pub(crate) fn handle_packet(&mut self, packet_type: u8, content: &[u8]) {
-        match ServerPacket::decode(packet_type, content) {
-            Ok(packet) => self.handle(&packet),
-            Err(error) => self.unexpected(packet_type, &error.to_string()),
+    pub(crate) fn handle_packet(&mut self, packet: &Packet) {
+        match ServerPacket::decode(packet.packet_type, &packet.content) {
+            Ok(known) => self.handle(&known),
+            Err(error) => self.unexpected(packet.packet_type, &error.to_string()),
         }
     }
 
-    /// A piece went out.
-    pub(crate) fn handle_piece_sent(&mut self, to: ServiceNumber, bytes: u32) {
-        self.files.handle_sent(to, bytes);
+    /// A piece goes out.
+    pub(crate) fn handle_piece_sent(&mut self, to: ServiceNumber, transfer: u64, bytes: u32) {
+        if self.has(Extensions::RESULTS) {
+            self.pieces.push_back((to, transfer));
+        }
+        self.files.handle_sent(to, transfer, bytes);
     }
 
     /// All pieces of a file went out, or the file cannot be sent on.
-    pub(crate) fn handle_file_done(&mut self, to: ServiceNumber, outcome: Result<(), String>) {
+    pub(crate) fn handle_file_done(
+        &mut self,
+        to: ServiceNumber,
+        transfer: u64,
+        outcome: Result<(), String>,
+    ) {
+        if !self.files.is_current(to, transfer) {
+            return;
+        }
         match outcome {
             // The server's answer to a test shows that it took them all.
             Ok(()) if !self.is_changing() => {
-                self.request("", &Request::Test, Answer::Reply, Effect::FileSent(to));
+                self.request("", &Request::Test, Answer::Own, Effect::FileSent(to, transfer));
             }
             Ok(()) => self.file_sent(to),
             Err(reason) => {
-                let ended = self.files.end_outgoing(to);
-                self.file_failed(to, ended.map(|(ended, _)| ended), &reason);
+                self.end_sending(to, &reason);
                 self.break_off(to);
             }
-        }
-    }
-
-    /// The connection is lost, and the files that were on their way with it.
-    pub(crate) fn handle_lost(&mut self) {
-        for number in self.files.partners() {
-            self.end_transfers(number, "the connection is lost");
         }
     }
 
@@ -57,19 +65,15 @@ impl Session {
                 self.replied_with(RequestType::Register, *success, event);
             }
             ServerPacket::LoggedIn { success, groups } => {
-                if let Some(pending) = self.answered(RequestType::LogIn, *success) {
-                    if let Effect::LogIn(number) = pending.effect {
-                        self.handle_login(number, groups);
+                if let Some((_, effect)) = self.answered(RequestType::LogIn, *success) {
+                    if let Effect::LogIn(credentials) = effect {
+                        self.handle_login(credentials, groups);
                     }
-                    self.done(&pending);
+                    self.end_of_reply();
                 }
             }
-            ServerPacket::Message { sign: Sign::User, number, text } => {
-                let event = self.about_someone("message", *number);
-                self.push(event.with("text", self.charset.decode(text)));
-            }
-            ServerPacket::Message { sign: Sign::System(kind), number, text } => {
-                self.handle_system(*kind, *number, text);
+            ServerPacket::Message { sign, number, text } => {
+                self.handle_message(None, *sign, *number, text);
             }
             ServerPacket::Profile { success, number, profile } => {
                 self.handle_profile(*success, *number, profile);
@@ -85,12 +89,14 @@ impl Session {
                 self.handle_users(RequestType::Search, "found", *success, users);
             }
             ServerPacket::Tested { .. } => self.handle_tested(),
-            ServerPacket::Extensions { .. } => self.unexpected(0x40, "nobody asked for extensions"),
+            ServerPacket::Extensions { granted } => {
+                if !self.extended.handle_granted(Some(*granted)) {
+                    self.unexpected(0x40, "nobody asked for extensions");
+                }
+            }
             ServerPacket::Result { .. }
             | ServerPacket::Numbered { .. }
-            | ServerPacket::FriendPresence { .. } => {
-                self.unexpected(packet.packet_type(), "nobody asked for extensions");
-            }
+            | ServerPacket::FriendPresence { .. } => self.handle_extended(packet),
             ServerPacket::FileOffered { .. }
             | ServerPacket::FileAnswered { .. }
             | ServerPacket::FilePiece { .. } => self.handle_file(packet),
@@ -105,36 +111,31 @@ impl Session {
         match packet {
             ServerPacket::GroupAdded { success, group, name } => {
                 let name = self.charset.decode(name).into_owned();
-                if let Some(pending) = self.answered(RequestType::AddGroup, *success) {
-                    let event = Event::new("group-added").with("group", group);
-                    self.push(event.with("name", &name));
+                let event = Event::new("group-added").with("group", group).with("name", &name);
+                if self.replied_with(RequestType::AddGroup, *success, event) {
                     self.view.handle_group(*group, name);
-                    self.done(&pending);
                 }
             }
             ServerPacket::GroupRenamed { success, group, name } => {
                 let name = self.charset.decode(name).into_owned();
-                if let Some(pending) = self.answered(RequestType::RenameGroup, *success) {
-                    let event = Event::new("group-renamed").with("group", group);
-                    self.push(event.with("name", &name));
+                let event = Event::new("group-renamed").with("group", group).with("name", &name);
+                if self.replied_with(RequestType::RenameGroup, *success, event) {
                     self.view.handle_group(*group, name);
-                    self.done(&pending);
                 }
             }
             ServerPacket::GroupDeleted { success, group } => {
-                if let Some(pending) = self.answered(RequestType::DeleteGroup, *success) {
-                    self.push(Event::new("group-deleted").with("group", group));
+                let event = Event::new("group-deleted").with("group", group);
+                if self.replied_with(RequestType::DeleteGroup, *success, event) {
                     self.view.handle_group_deleted(*group);
-                    self.done(&pending);
                 }
             }
             ServerPacket::FriendsMoved { success } => {
-                if let Some(pending) = self.answered(RequestType::MoveFriends, *success) {
-                    if let Effect::Move(moves) = &pending.effect {
-                        self.view.handle_moved(moves);
+                if let Some((_, effect)) = self.answered(RequestType::MoveFriends, *success) {
+                    if let Effect::Move(moves) = effect {
+                        self.view.handle_moved(&moves);
                     }
                     self.push(Event::new("friends-moved"));
-                    self.done(&pending);
+                    self.end_of_reply();
                 }
             }
             _ => {}
@@ -150,11 +151,11 @@ impl Session {
                 self.files.handle_offered(sender, name, length);
             }
             ServerPacket::FileAnswered { receiver, allow: true } => {
-                let Some((file, name, length)) = self.files.start(receiver) else {
+                let Some((file, name)) = self.files.start(self.own, receiver) else {
                     return self.unexpected(0x14, "no file was offered");
                 };
                 self.push(Event::new("file-allowed").with("to", receiver).with("name", name));
-                self.send_file(file, receiver, length);
+                self.send_file(file);
             }
             ServerPacket::FileAnswered { receiver, allow: false } => self.handle_rejected(receiver),
             ServerPacket::FilePiece { sender, data } => {
@@ -192,16 +193,27 @@ impl Session {
     }
 
     fn handle_profile(&mut self, success: bool, number: ServiceNumber, profile: &Profile<'_>) {
-        let Some(pending) = self.answered(RequestType::ViewProfile, success) else { return };
+        let Some((command, effect)) = self.answered(RequestType::ViewProfile, success) else {
+            return;
+        };
         self.view.learn(number, self.charset.decode(profile.nickname).into_owned());
-        if let Effect::Change(changes) = &pending.effect {
-            self.change(&Request::ChangeProfile(changes.over(*profile)));
-        } else if !pending.command.is_empty() {
+        if let Effect::Change(changes) = effect {
+            self.change_on(&changes, profile);
+        } else if !command.is_empty() {
             let fields = shown(profile, self.charset);
             let event = Event::new("profile").with("number", number);
             self.push(fields.into_iter().fold(event, |event, (key, value)| event.with(key, value)));
-            self.done(&pending);
         }
+        self.end_of_reply();
+    }
+
+    /// The profile is known that is to be changed: the command goes on with the change.
+    fn change_on(&mut self, changes: &Changes, profile: &Profile<'_>) {
+        if let Some(front) = self.pending.front_mut() {
+            front.command = "";
+        }
+        let request = Request::ChangeProfile(changes.over(*profile));
+        self.change(&request, changes.password().cloned());
     }
 
     fn handle_users(
@@ -211,7 +223,9 @@ impl Session {
         success: bool,
         users: &[UserEntry<'_>],
     ) {
-        let Some(pending) = self.answered(request, success) else { return };
+        if self.answered(request, success).is_none() {
+            return;
+        }
         for user in users {
             let nickname = self.charset.decode(user.nickname).into_owned();
             let event = Event::new("user").with("number", user.number).with("nickname", &nickname);
@@ -220,34 +234,46 @@ impl Session {
             self.view.learn(user.number, nickname);
         }
         self.push(Event::new(end).with("count", users.len()));
-        self.done(&pending);
+        self.end_of_reply();
     }
 
-    fn handle_system(&mut self, kind: SystemKind, number: ServiceNumber, text: &[u8]) {
-        let event = match kind {
-            SystemKind::Notice => {
-                match Notice::parse(text) {
+    /// A message, with its id and time where the server tells them.
+    pub(super) fn handle_message(
+        &mut self,
+        stamp: Option<Stamp>,
+        sign: Sign,
+        number: ServiceNumber,
+        text: &[u8],
+    ) {
+        let (word, has_text) = match sign {
+            Sign::System(SystemKind::Notice) => {
+                return match Notice::parse(text) {
                     Some(notice) => self.handle_notice(&notice),
                     None => self.unexpected(0x03, &self.charset.decode(text)),
-                }
-                return;
+                };
             }
-            SystemKind::Added => self.about_someone("added", number),
-            SystemKind::Asks => {
-                self.about_someone("asks", number).with("text", self.charset.decode(text))
-            }
-            SystemKind::Agreed => {
-                self.view.handle_added(number);
-                self.look_up(number);
-                self.about_someone("agreed", number)
-            }
-            SystemKind::Refused => self.about_someone("rejected", number),
+            Sign::User => ("message", true),
+            Sign::System(SystemKind::Added) => ("added", false),
+            Sign::System(SystemKind::Asks) => ("asks", true),
+            Sign::System(SystemKind::Agreed) => ("agreed", false),
+            Sign::System(SystemKind::Refused) => ("rejected", false),
         };
-        self.push(event);
+        if sign == Sign::System(SystemKind::Agreed) {
+            self.view.handle_added(number);
+            self.look_up(number);
+        }
+        let event = stamped(self.about_someone(word, number), stamp);
+        let text = has_text.then(|| self.charset.decode(text));
+        self.push(event.with_some("text", text));
     }
 
     fn handle_notice(&mut self, notice: &Notice<'_>) {
         let Notice { packet_type, code, sentence } = *notice;
+        let of_extensions = packet_type == RequestType::WantExtensions as u8;
+        if of_extensions && self.extended.handle_granted(None) {
+            // A server that knows of no extensions has none.
+            return;
+        }
         let of_a_piece = packet_type == RequestType::FilePiece as u8;
         let over = (code == Code::NoTransfer && (of_a_piece || packet_type == 0))
             .then(|| self.partner_in(sentence));
@@ -256,19 +282,18 @@ impl Session {
             // Pieces that were under way when the transfer ended are no news.
             return;
         }
-        if packet_type == 0 {
-            self.push(Event::new("notice").with("code", code).with("text", sentence));
-        } else {
-            let event = Event::new("refused").with("type", format_args!("0x{packet_type:02X}"));
-            self.push(event.with("code", code).with("text", sentence));
-        }
+        self.push_reason(notice);
         if let Some(number) = over {
-            self.end_transfers(number, "the other side is gone");
+            self.end_transfers(number, OTHER_SIDE_GONE);
+        }
+        if self.has(Extensions::RESULTS) {
+            // What comes of packets is in their results.
+            return;
         }
         let Some(front) = self.pending.front_mut() else { return };
         if front.packet_type == packet_type {
-            front.refused = true;
-            if front.answer == Answer::Reply {
+            front.outcome = Outcome::Refused;
+            if front.answer == Answer::Own {
                 self.pop();
             }
         } else if packet_type == RequestType::Test as u8 && front.answer == Answer::Test {
@@ -291,12 +316,17 @@ impl Session {
         }
     }
 
-    /// Ends what there is with this number, in both directions.
-    fn end_transfers(&mut self, number: ServiceNumber, reason: &str) {
+    /// Ends what goes out to this number.
+    pub(super) fn end_sending(&mut self, number: ServiceNumber, reason: &str) {
         if let Some((ended, _)) = self.files.end_outgoing(number) {
             self.stop_file(number);
             self.file_failed(number, Some(ended), reason);
         }
+    }
+
+    /// Ends what there is with this number, in both directions.
+    pub(super) fn end_transfers(&mut self, number: ServiceNumber, reason: &str) {
+        self.end_sending(number, reason);
         if let Some(ended) = self.files.end_incoming(number) {
             self.file_failed(number, Some(ended), reason);
         }
@@ -309,67 +339,115 @@ impl Session {
                 if !front.command.is_empty() {
                     self.push(Event::new("tested"));
                 }
-                self.pop();
+                self.end_of_reply();
             }
             _ => self.unexpected(0x16, "nobody asked for a test"),
         }
     }
 
     /// Takes the first of those that wait off, and does what it leads to.
-    fn pop(&mut self) {
+    pub(super) fn pop(&mut self) {
         let Some(pending) = self.pending.pop_front() else { return };
-        match (&pending.effect, pending.refused) {
-            (Effect::LogOut, _) => {
-                self.view.handle_logout();
-                for number in self.files.partners() {
-                    self.end_transfers(number, "logged out");
+        match &pending.outcome {
+            Outcome::Done(id) | Outcome::Partly(id, _) => self.take_effect(pending.effect, *id),
+            Outcome::Refused => self.take_refusal(&pending.effect),
+        }
+        match pending.outcome {
+            Outcome::Done(_) if !pending.command.is_empty() => {
+                self.push(Event::new("done").with("command", pending.command));
+            }
+            Outcome::Partly(_, exception) => self.push(exception),
+            Outcome::Done(_) | Outcome::Refused => {}
+        }
+    }
+
+    fn take_effect(&mut self, effect: Effect, id: Seq) {
+        match effect {
+            Effect::LogOut => self.logged_out(),
+            Effect::Mode(mode) => {
+                if let Some(credentials) = &mut self.credentials {
+                    credentials.mode = mode;
                 }
             }
-            (Effect::Remove(number), false) => {
-                self.view.handle_removed(*number);
-            }
-            (Effect::Offer(number), true) => {
-                self.files.end_outgoing(*number);
-            }
-            (Effect::Accept(number), true) => {
-                self.files.end_incoming(*number);
-            }
-            (Effect::Accept(number), false) => {
-                if let Some(ended) = self.files.handle_allowed(*number) {
-                    self.file_received(*number, &ended);
+            Effect::Changed(Some(password)) => {
+                if let Some(credentials) = &mut self.credentials {
+                    credentials.password = password;
                 }
             }
-            (Effect::FileSent(number), _) => self.file_sent(*number),
+            Effect::SentTo(to) if id != Seq::ZERO => {
+                let event = Event::new("sent").with("id", id).with("to", to);
+                self.push(event.with_some("nickname", self.view.name(to)));
+            }
+            Effect::SentToGroup(group) if id != Seq::ZERO => {
+                self.push(Event::new("sent").with("id", id).with("group", group));
+            }
+            Effect::Remove(number) => {
+                self.view.handle_removed(number);
+            }
+            Effect::Accept(number) => {
+                if let Some(ended) = self.files.handle_allowed(number) {
+                    self.file_received(number, &ended);
+                }
+            }
+            Effect::FileSent(to, transfer) if self.files.is_current(to, transfer) => {
+                self.file_sent(to);
+            }
             _ => {}
         }
-        if !pending.refused {
-            self.done(&pending);
+    }
+
+    fn take_refusal(&mut self, effect: &Effect) {
+        match *effect {
+            Effect::LogOut => self.logged_out(),
+            Effect::Offer(number) => {
+                self.files.end_outgoing(number);
+            }
+            Effect::Accept(number) => {
+                self.files.end_incoming(number);
+            }
+            Effect::FileSent(to, transfer) if self.files.is_current(to, transfer) => {
+                self.file_sent(to);
+            }
+            _ => {}
         }
     }
 
-    /// The request that a reply answers, if it succeeded. A failure's notice is still to come, and it is
-    /// the notice that ends the request.
-    fn answered(&mut self, request: RequestType, success: bool) -> Option<Pending> {
-        let fits =
-            |front: &&Pending| front.packet_type == request as u8 && front.answer == Answer::Reply;
-        if self.pending.front().filter(fits).is_none() {
+    fn logged_out(&mut self) {
+        self.view.handle_logout();
+        for number in self.files.partners() {
+            self.end_transfers(number, "logged out");
+        }
+    }
+
+    /// The command and the effect of the request that a reply answers, if it succeeded. Otherwise it is
+    /// still to come why, and it is that which ends the request.
+    fn answered(&mut self, request: RequestType, success: bool) -> Option<(&'static str, Effect)> {
+        let front = self
+            .pending
+            .front_mut()
+            .filter(|front| front.packet_type == request as u8 && front.answer == Answer::Own);
+        let Some(front) = front else {
             self.unexpected(request as u8, "a reply that nothing waits for");
             return None;
-        }
-        if success { self.pending.pop_front() } else { None }
+        };
+        success.then(|| (front.command, std::mem::replace(&mut front.effect, Effect::None)))
     }
 
-    fn replied_with(&mut self, request: RequestType, success: bool, event: Event) {
-        if let Some(pending) = self.answered(request, success) {
+    /// A request has had its reply, which is the end of it unless there is a result to come.
+    fn end_of_reply(&mut self) {
+        if !self.has(Extensions::RESULTS) {
+            self.pop();
+        }
+    }
+
+    /// Takes a reply that tells no more than this. Whether the request succeeded.
+    fn replied_with(&mut self, request: RequestType, success: bool, event: Event) -> bool {
+        let has_succeeded = self.answered(request, success).is_some();
+        if has_succeeded {
             self.push(event);
-            self.done(&pending);
+            self.end_of_reply();
         }
-    }
-
-    fn done(&mut self, pending: &Pending) {
-        if !pending.command.is_empty() {
-            self.push(Event::new("done").with("command", pending.command));
-        }
+        has_succeeded
     }
 
     fn file_sent(&mut self, to: ServiceNumber) {
@@ -394,12 +472,12 @@ impl Session {
         Event::new(word).with("from", number).with_some("nickname", self.view.name(number))
     }
 
-    fn unexpected(&mut self, packet_type: u8, text: &str) {
+    pub(super) fn unexpected(&mut self, packet_type: u8, text: &str) {
         let event = Event::new("unexpected").with("type", format_args!("0x{packet_type:02X}"));
         self.push(event.with("text", text));
     }
 
-    fn push(&mut self, event: Event) {
+    pub(super) fn push(&mut self, event: Event) {
         self.events.push_back(event);
     }
 }
@@ -408,58 +486,9 @@ impl Session {
 mod tests {
     use super::*;
     use crate::client::commands::Command;
-    use crate::client::connection::ToServer;
-    use oicq::codec::charset::Charset;
-    use oicq::wire::{ClientPacket, Expected, Kind, cut};
-    use std::path::PathBuf;
-
-    const ANN: ServiceNumber = ServiceNumber(10_001);
-    const BOB: ServiceNumber = ServiceNumber(10_002);
-
-    fn session() -> Session {
-        let mut session = Session::new(Charset::Utf8, Kind::User, PathBuf::new());
-        session.handle_login(ANN, &[]);
-        session.events.clear();
-        session
-    }
-
-    fn start(session: &mut Session, line: &str) {
-        session.start(Command::parse(line, Charset::Utf8).unwrap().unwrap()).unwrap();
-    }
-
-    fn receive(session: &mut Session, packet: &ServerPacket<'_>) {
-        let mut bytes = Vec::new();
-        packet.encode(Kind::User, &mut bytes);
-        session.handle_packet(bytes[3], &bytes[8..]);
-    }
-
-    fn notice(session: &mut Session, line: &[u8]) {
-        let sign = Sign::System(SystemKind::Notice);
-        receive(session, &ServerPacket::Message { sign, number: ServiceNumber::NONE, text: line });
-    }
-
-    fn tested(session: &mut Session) {
-        receive(session, &ServerPacket::Tested { number: ANN });
-    }
-
-    fn lines(session: &mut Session) -> Vec<String> {
-        std::iter::from_fn(|| session.poll_event()).map(|event| event.line()).collect()
-    }
-
-    /// Type and own number of each packet that is to be sent.
-    fn sent(session: &mut Session) -> Vec<(u8, u32)> {
-        let read = |to_server| match to_server {
-            ToServer::Packet(bytes) => {
-                let any = Expected { kind: None, content_bytes_max: 65_536 };
-                let frame = cut(&bytes, any).unwrap().unwrap();
-                let packet_type = RequestType::from_byte(frame.header.packet_type).unwrap();
-                let packet = ClientPacket::decode(packet_type, frame.content).unwrap();
-                Some((packet_type as u8, packet.own.0))
-            }
-            _ => None,
-        };
-        std::iter::from_fn(|| session.poll_send()).filter_map(read).collect()
-    }
+    use crate::client::testing::{
+        ANN, BOB, lines, notice, receive, receive_bytes, sent, session, start, tested,
+    };
 
     #[test]
     fn a_silent_command_is_done_when_the_test_behind_it_comes_back() {
@@ -473,7 +502,7 @@ mod tests {
         notice(&mut session, b"0x03 unknown-number: no");
         tested(&mut session);
         assert_eq!(lines(&mut session), ["refused type=0x03 code=unknown-number text=no"]);
-        assert_eq!(session.pending(), 0);
+        assert_eq!(session.under_way(), 0);
     }
 
     #[test]
@@ -483,7 +512,7 @@ mod tests {
         session.view.handle_added(BOB);
         notice(&mut session, b"0x16 throttled: wait");
         assert_eq!(lines(&mut session).last().unwrap(), "done command=remove");
-        assert_eq!((session.pending(), session.view.counts().1), (0, 0));
+        assert_eq!((session.under_way(), session.view.counts().1), (0, 0));
     }
 
     #[test]
@@ -531,16 +560,16 @@ mod tests {
             "file-failed with=10002 name=x reason=\"the other side is gone\"",
         ];
         assert_eq!(lines(&mut session), expected);
-        session.handle_file_done(BOB, Ok(()));
-        tested(&mut session);
-        assert!(lines(&mut session).is_empty());
+        sent(&mut session);
+        session.handle_file_done(BOB, 1, Ok(()));
+        assert!(sent(&mut session).is_empty() && lines(&mut session).is_empty());
     }
 
     #[test]
     fn what_cannot_be_understood_is_shown_and_changes_nothing() {
         let mut session = session();
-        session.handle_packet(0x77, b"");
-        session.handle_packet(0x02, b"\x01");
+        receive_bytes(&mut session, 0x77, b"");
+        receive_bytes(&mut session, 0x02, b"\x01");
         receive(&mut session, &ServerPacket::FriendsMoved { success: true });
         tested(&mut session);
         let lines = lines(&mut session);

@@ -4,7 +4,7 @@
 //! is done. What commands and packets mean, the session knows.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use oicq::cli::page::terminal_width;
@@ -18,8 +18,9 @@ use super::connection::ToServer;
 use super::events::{Event, Pattern};
 use super::fields;
 use super::help;
-use super::input::{Ask, Input};
+use super::input::{Ask, FromConnection, Input};
 use super::output::Output;
+use super::reconnect::Returning;
 use super::session::Session;
 use crate::failure::Failure;
 
@@ -41,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) window: usize,
     /// How long a `wait` waits that does not say it.
     pub(crate) wait_ms: u64,
+    /// How long it is tried to come back after a lost connection.
+    pub(crate) reconnect_ms: u64,
 }
 
 /// Everything that the main thread has.
@@ -49,8 +52,12 @@ pub(crate) struct Runner {
     pub(crate) session: Session,
     pub(crate) output: Output,
     pub(crate) inputs: Receiver<Input>,
+    /// Where `inputs` come in, for the threads of connections.
+    pub(crate) sender: SyncSender<Input>,
     pub(crate) asks: Sender<Ask>,
-    pub(crate) to_server: Sender<ToServer>,
+    /// What the connection sends, and how many connections there have been.
+    pub(crate) to_server: Option<Sender<ToServer>>,
+    pub(crate) connection: u32,
     pub(crate) state: State,
 }
 
@@ -67,8 +74,9 @@ pub(crate) struct State {
     waiting: Option<Waiting>,
     recent: VecDeque<Event>,
     last_sent: Instant,
-    /// The server's last notice, which says why a connection ends.
-    last_notice: Option<String>,
+    /// Code and text of what the server said last, which may say why a connection ends.
+    pub(super) last_notice: Option<(String, String)>,
+    pub(super) returning: Option<Returning>,
 }
 
 /// A command whose password is being asked for.
@@ -101,6 +109,7 @@ impl State {
             recent: VecDeque::new(),
             last_sent: now(),
             last_notice: None,
+            returning: None,
         }
     }
 }
@@ -108,24 +117,45 @@ impl State {
 impl Runner {
     /// Runs until the end of the input, `quit`, or the end of the connection.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
-        let connected = Event::new("connected").with("server", &self.settings.server);
-        self.show(connected)?;
         if let Some((line, command)) = self.state.queue.pop_front() {
             self.take_command(line, command);
         }
         loop {
-            self.start_commands()?;
             self.flush()?;
-            if self.is_done() {
+            self.check_return()?;
+            self.start_commands()?;
+            self.session.confirm_many();
+            self.flush()?;
+            if self.is_through() {
+                self.confirm()?;
+            }
+            if self.state.quit || (self.is_through() && self.session.is_idle()) {
                 return Ok(());
             }
             self.ask();
-            match self.inputs.recv_timeout(self.pause()) {
+            match self.next_input()? {
                 Ok(input) => self.handle(input)?,
                 Err(RecvTimeoutError::Timeout) => self.handle_times()?,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
+    }
+
+    /// Waits for an input. Before it has to wait, it says which messages have arrived.
+    fn next_input(&mut self) -> Result<Result<Input, RecvTimeoutError>, Failure> {
+        match self.inputs.try_recv() {
+            Ok(input) => Ok(Ok(input)),
+            Err(TryRecvError::Disconnected) => Ok(Err(RecvTimeoutError::Disconnected)),
+            Err(TryRecvError::Empty) => {
+                self.confirm()?;
+                Ok(self.inputs.recv_timeout(self.pause()))
+            }
+        }
+    }
+
+    fn confirm(&mut self) -> Result<(), Failure> {
+        self.session.confirm();
+        self.flush()
     }
 
     fn handle(&mut self, input: Input) -> Result<(), Failure> {
@@ -151,27 +181,31 @@ impl Runner {
             Input::Unreadable(error) => {
                 return Err(Failure::Failed(format!("cannot read the commands: {error}")));
             }
-            Input::Packet { packet_type, content } => {
-                self.session.handle_packet(packet_type, &content);
+            Input::Connection(count, what) if count == self.connection => {
+                return self.handle_connection(what);
             }
-            Input::PieceSent { to, bytes } => {
-                state.last_sent = now();
-                self.session.handle_piece_sent(to, bytes);
-            }
-            Input::FileDone { to, outcome } => self.session.handle_file_done(to, outcome),
-            Input::Lost(reason) => return self.handle_lost(&reason),
+            // What is left of an earlier connection.
+            Input::Connection(..) => {}
+            Input::Reached(reached) => return self.handle_reached(reached),
         }
         Ok(())
     }
 
-    fn handle_lost(&mut self, reason: &str) -> Result<(), Failure> {
-        let notice = self.state.last_notice.take();
-        self.session.handle_lost();
-        self.flush()?;
-        let text = notice.unwrap_or_else(|| reason.to_owned());
-        self.show(Event::new("lost").with("text", &text))?;
-        let server = &self.settings.server;
-        Err(Failure::Failed(format!("the connection to {server} is lost: {text}")))
+    fn handle_connection(&mut self, what: FromConnection) -> Result<(), Failure> {
+        match what {
+            FromConnection::Packets(packets) => {
+                packets.iter().for_each(|packet| self.session.handle_packet(packet));
+            }
+            FromConnection::PieceSent { to, transfer, bytes } => {
+                self.state.last_sent = now();
+                self.session.handle_piece_sent(to, transfer, bytes);
+            }
+            FromConnection::FileDone { to, transfer, outcome } => {
+                self.session.handle_file_done(to, transfer, outcome);
+            }
+            FromConnection::Lost(reason) => return self.handle_lost(&reason),
+        }
+        Ok(())
     }
 
     fn handle_line(&mut self, line: &str) -> Result<(), Failure> {
@@ -257,15 +291,16 @@ impl Runner {
         );
         let window = if alone { 1 } else { self.settings.window };
         let quits = matches!(next, Some((_, Command::Quit)));
-        let free = !self.session.is_changing() && self.session.pending() < window;
+        let here = self.state.returning.is_none();
+        let free = here && !self.session.is_changing() && self.session.under_way() < window;
         self.state.waiting.is_none() && (quits || free)
     }
 
-    fn is_done(&self) -> bool {
+    /// Whether there is nothing left to begin.
+    fn is_through(&self) -> bool {
         let state = &self.state;
-        let idle = self.session.pending() == 0 && self.session.progress().is_none();
-        let through = state.queue.is_empty() && state.waiting.is_none() && state.lacking.is_none();
-        state.quit || (state.ended && through && idle)
+        let waits = state.waiting.is_some() || state.lacking.is_some() || state.returning.is_some();
+        state.ended && state.queue.is_empty() && !waits
     }
 
     /// Asks for a line, if one is wanted: by people always, by a script when the one before is done.
@@ -292,24 +327,27 @@ impl Runner {
     }
 
     /// Shows what happened, and hands over what is to be sent.
-    fn flush(&mut self) -> Result<(), Failure> {
+    pub(super) fn flush(&mut self) -> Result<(), Failure> {
         while let Some(event) = self.session.poll_event() {
             self.show(event)?;
         }
         while let Some(packet) = self.session.poll_send() {
             self.state.last_sent = now();
-            // Where the writing thread has ended, the reading one is about to say why.
-            let _ = self.to_server.send(packet);
+            if let Some(to_server) = &self.to_server {
+                // Where the writing thread has ended, the reading one is about to say why.
+                let _ = to_server.send(packet);
+            }
         }
         self.output.progress(self.session.progress())?;
         self.look_for_awaited();
         Ok(())
     }
 
-    fn show(&mut self, event: Event) -> Result<(), Failure> {
+    pub(super) fn show(&mut self, event: Event) -> Result<(), Failure> {
         self.output.event(&event)?;
         if event.word() == "notice" || event.word() == "refused" {
-            self.state.last_notice = Some(format!("{}: {}", event.get("code"), event.get("text")));
+            let (code, text) = (event.get("code").to_owned(), event.get("text").to_owned());
+            self.state.last_notice = Some((code, text));
         } else {
             self.state.last_notice = None;
         }
@@ -332,7 +370,9 @@ impl Runner {
 
     fn pause(&self) -> Duration {
         let alive = self.state.last_sent + SILENCE;
-        let next = self.state.waiting.as_ref().map_or(alive, |wait| wait.until.min(alive));
+        let wait = self.state.waiting.as_ref().map(|wait| wait.until);
+        let back = self.state.returning.as_ref().and_then(Returning::deadline);
+        let next = wait.into_iter().chain(back).fold(alive, Instant::min);
         next.saturating_duration_since(now())
     }
 
@@ -340,8 +380,11 @@ impl Runner {
         let now = now();
         if now >= self.state.last_sent + SILENCE {
             self.state.last_sent = now;
-            self.session.keep_alive();
+            if self.state.returning.is_none() {
+                self.session.keep_alive();
+            }
         }
+        self.return_in_time(now);
         let Some(wait) = self.state.waiting.take_if(|wait| now >= wait.until) else {
             return Ok(());
         };

@@ -28,7 +28,8 @@ struct Group {
 #[derive(Debug, Clone, Copy, Default)]
 struct Friend {
     portrait: u8,
-    /// As it was at login; `None` for those who were added since, whose state no packet tells.
+    /// As it was at login, or as the server has told since; `None` for those who were added since, where it
+    /// does not tell.
     state: Option<Presence>,
 }
 
@@ -79,6 +80,14 @@ impl View {
         if self.group_of(number).is_none() {
             let first = self.groups.entry(GroupNumber::FIRST).or_default();
             first.friends.insert(number, Friend::default());
+        }
+    }
+
+    /// A friend is seen so from now on.
+    pub(crate) fn handle_presence(&mut self, number: ServiceNumber, state: Presence) {
+        let mut groups = self.groups.values_mut();
+        if let Some(friend) = groups.find_map(|group| group.friends.get_mut(&number)) {
+            friend.state = Some(state);
         }
     }
 
@@ -137,7 +146,8 @@ impl View {
     }
 }
 
-const fn state_word(state: Option<Presence>) -> &'static str {
+/// How people and scripts read a state.
+pub(super) const fn state_word(state: Option<Presence>) -> &'static str {
     match state {
         Some(Presence::Online) => "online",
         Some(Presence::DoNotDisturb) => "busy",
@@ -187,6 +197,19 @@ mod tests {
         assert!(view.handle_removed(BOB) && !view.handle_removed(BOB));
         assert_eq!(view.counts(), (1, 1));
         assert_eq!(view.name(ANN), Some("ann"));
+    }
+
+    #[test]
+    fn friends_are_seen_as_the_server_tells() {
+        let mut view = view();
+        view.handle_added(BOB);
+        assert!(lines(&view)[2].contains("number=10002 group=1 state=unknown"));
+        view.handle_presence(BOB, Presence::DoNotDisturb);
+        view.handle_presence(ANN, Presence::Offline);
+        view.handle_presence(ServiceNumber(7), Presence::Online);
+        assert!(lines(&view)[1].contains("number=10001 group=1 state=offline"));
+        assert!(lines(&view)[2].contains("number=10002 group=1 state=busy"));
+        assert_eq!(view.counts(), (1, 2), "who is told of does not become a friend");
     }
 
     #[test]
