@@ -28,9 +28,10 @@ use kit::Journal;
 use kit::capture::{CaptureError, Line, Step, format_time, parse};
 use kit::golden::{Logged, log_folder, packets_file, read_log, read_text};
 use kit::play::Player;
+use oicq::id::Seq;
 use oicq::state::EventKind;
 use oicq::wire::server::{Sign, SystemKind};
-use oicq::wire::{Code, RequestType, ServerPacket};
+use oicq::wire::{Code, Notice, RequestType, ServerPacket};
 
 /// What no packet brings about in a server that was started so, has room and goes on.
 const CODES_THAT_CANNOT_OCCUR: &[Code] =
@@ -119,6 +120,7 @@ fn every_packet_type_kind_of_event_and_system_message_occurs() {
     );
 
     let (mut replies, mut system) = (BTreeSet::new(), BTreeSet::new());
+    let (mut numbered, mut results) = (BTreeSet::new(), BTreeSet::new());
     for received in &player.received {
         // Each of them decodes, or this panics.
         let packet = received.got.packet();
@@ -126,8 +128,19 @@ fn every_packet_type_kind_of_event_and_system_message_occurs() {
         if let ServerPacket::Message { sign: Sign::System(kind), .. } = packet {
             system.insert(kind);
         }
+        match packet {
+            ServerPacket::Numbered { sign, .. } => {
+                numbered.insert(sign == Sign::User);
+            }
+            ServerPacket::Result { success, id, .. } => {
+                results.insert((success, id != Seq::ZERO));
+            }
+            _ => {}
+        }
     }
-    let all = (0x01..=0x0A).chain([0x11, 0x13, 0x14, 0x15, 0x16, 0x40]);
+    assert!(numbered.iter().eq(&[false, true]), "system messages and users' have ids");
+    assert!(results.iter().eq(&[(false, false), (true, false), (true, true)]), "{results:?}");
+    let all = (0x01..=0x0A).chain([0x11, 0x13, 0x14, 0x15, 0x16, 0x40, 0x41, 0x42, 0x43]);
     assert!(replies.iter().copied().eq(all), "{replies:02X?}");
     let all = [
         SystemKind::Notice,
@@ -140,12 +153,17 @@ fn every_packet_type_kind_of_event_and_system_message_occurs() {
 }
 
 #[test]
-fn every_notice_occurs_that_packets_can_bring_about() {
+fn every_reason_occurs_that_packets_can_bring_about() {
     let player = Player::play(Journal::default(), &lines());
     let mut found: BTreeMap<Code, BTreeSet<u8>> = BTreeMap::new();
     for received in &player.received {
         if let Some((packet_type, code, _)) = received.got.notice() {
             found.entry(code).or_default().insert(packet_type);
+        }
+        if let ServerPacket::Result { packet_type, text, .. } = received.got.packet()
+            && let Some(why) = Notice::parse_reason(packet_type, text)
+        {
+            found.entry(why.code).or_default().insert(packet_type);
         }
     }
     for code in Code::ALL {

@@ -11,8 +11,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use oicq::id::{Seq, ServiceNumber};
+use oicq::id::{Seq, ServiceNumber, UnixMillis};
 use oicq::state::{EventKind, State};
+use oicq::wire::server::Extensions;
 use oicq::wire::{ClientPacket, Code, Kind, Request, RequestType, ServerPacket};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustix::process::{Pid, Signal, kill_process};
@@ -128,6 +129,9 @@ struct Client {
     /// Whom its latest login named, and in whose session it is.
     claimed: ServiceNumber,
     own: ServiceNumber,
+    extensions: Extensions,
+    /// The last message that it got with an id, of this server's.
+    arrived: Seq,
     /// It has sent half a packet, so nothing more can be asked.
     partial: bool,
 }
@@ -144,12 +148,13 @@ impl Client {
         let socket = TcpStream::from(socket);
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let own = ServiceNumber::NONE;
-        Self { socket, kind: None, claimed: own, own, partial: false }
+        let (own, extensions) = (ServiceNumber::NONE, Extensions::default());
+        let arrived = Seq::ZERO;
+        Self { socket, kind: None, claimed: own, own, extensions, arrived, partial: false }
     }
 
     fn send(&mut self, bytes: &[u8]) {
-        self.socket.write_all(bytes).unwrap();
+        self.socket.write_all(&self.translated(bytes)).unwrap();
         let Some(&[_, sender, _, packet_type, a, b, c, d]) = bytes.first_chunk() else {
             self.partial = true;
             return;
@@ -168,6 +173,21 @@ impl Client {
         }
     }
 
+    /// The same packet; but where it says which messages have arrived, with the id that they have here. Ids
+    /// are places in the log, and it is for the network to decide what is noted before them.
+    fn translated(&self, bytes: &[u8]) -> Vec<u8> {
+        let says_so = bytes.get(3) == Some(&(RequestType::Arrived as u8));
+        match self.kind {
+            Some(kind) if says_so && self.arrived != Seq::ZERO => {
+                let mut bytes = Vec::new();
+                let request = Request::Arrived { through: self.arrived };
+                ClientPacket { own: self.own, request }.encode(kind, &mut bytes);
+                bytes
+            }
+            _ => bytes.to_vec(),
+        }
+    }
+
     /// Takes what it has to get for a line, and then nothing but the reply to a connection test, or the
     /// end of a connection that the server closes.
     fn settle(&mut self, line: &Line, name: &str, expected: &[&Got], closed: bool) {
@@ -175,8 +195,16 @@ impl Client {
         for expected in expected {
             let got = self.receive().unwrap_or_else(|| panic!("line {}: {name}: end", line.at));
             assert_eq!(comparable(&got), comparable(expected), "line {}: {name}", line.at);
-            if let ServerPacket::LoggedIn { success: true, .. } = got.packet() {
-                self.own = self.claimed;
+            match got.packet() {
+                ServerPacket::LoggedIn { success: true, .. } => self.own = self.claimed,
+                ServerPacket::Extensions { granted } => {
+                    self.extensions = Extensions::grant(granted);
+                }
+                ServerPacket::Numbered { id, .. } => {
+                    assert!(self.arrived < id, "line {}: {name}: ids grow", line.at);
+                    self.arrived = id;
+                }
+                _ => {}
             }
         }
         if closed {
@@ -189,6 +217,12 @@ impl Client {
         let got = self.receive().unwrap_or_else(|| panic!("line {}: {name}: end", line.at));
         let reply = ServerPacket::Tested { number: self.own };
         assert_eq!(got.packet(), reply, "line {}: {name}", line.at);
+        if self.extensions.have(Extensions::RESULTS) {
+            let got = self.receive().unwrap_or_else(|| panic!("line {}: {name}: end", line.at));
+            let (packet_type, id) = (RequestType::Test as u8, Seq::ZERO);
+            let result = ServerPacket::Result { packet_type, success: true, id, text: b"" };
+            assert_eq!(got.packet(), result, "line {}: {name}", line.at);
+        }
     }
 
     /// Ends it, and waits until the server has seen that.
@@ -215,12 +249,24 @@ impl Client {
 }
 
 /// How long somebody has to wait depends on how fast the machine is, and so does whether: there, a guess
-/// counts as refused either way.
+/// counts as refused either way. Ids are places in the log, and times are those of this day: of these it
+/// matters whether there is one.
 fn comparable(got: &Got) -> Got {
-    match got.notice() {
-        Some((0x02, Code::Throttled | Code::BadLogin, _)) => {
-            Got { content: Vec::new(), ..got.clone() }
-        }
-        _ => got.clone(),
+    if let Some((0x02, Code::Throttled | Code::BadLogin, _)) = got.notice() {
+        return Got { content: Vec::new(), ..got.clone() };
     }
+    let some = |id: Seq| Seq(u64::from(id != Seq::ZERO));
+    let packet = match got.packet() {
+        ServerPacket::Result { packet_type, success, id, text } => {
+            ServerPacket::Result { packet_type, success, id: some(id), text }
+        }
+        ServerPacket::Numbered { id, time, sign, number, text } => {
+            let time = UnixMillis(u64::from(time != UnixMillis(0)));
+            ServerPacket::Numbered { id: some(id), time, sign, number, text }
+        }
+        other => other,
+    };
+    let mut bytes = Vec::new();
+    packet.encode(Kind::User, &mut bytes);
+    Got { content: bytes.split_off(8), ..got.clone() }
 }

@@ -92,8 +92,9 @@ fn an_old_engineer(s: &mut Story) {
 fn a_teacher(s: &mut Story) {
     s.scene(
         (12, 9, 10),
-        "Mandy's client is newer than the server and asks for extensions. She asks once more when \
-         she is logged in, which is too late.",
+        "Mandy's client is newer than the others and asks for extensions: everything that she sends \
+         has a result, and she says which messages have arrived. She asks once more when she is \
+         logged in, which is too late.",
     );
     s.connect("mandy", HOME_MANDY);
     s.ask("mandy", Request::WantExtensions { wanted: 7 });

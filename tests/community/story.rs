@@ -1,7 +1,8 @@
 //! How the sample conversation is written down: people, scenes, and what is said and done in them, as
 //! the lines of a capture.
 //!
-//! Owns the clock of the story and the way from words to packets. What happens is told in `scenario`.
+//! Owns the clock of the story and the way from words to packets. What happens is told in `scenario`. An
+//! engine plays along, since clients with message ids say which messages they have.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,9 +12,11 @@ use oicq::codec::profile::Profile;
 use oicq::codec::secret::Secret;
 use oicq::id::{GroupNumber, ServiceNumber, UnixMillis};
 use oicq::wire::client::Account;
-use oicq::wire::{ClientPacket, Kind, Request};
+use oicq::wire::{ClientPacket, Kind, Request, ServerPacket};
 
-use crate::kit::capture::{Step, format_line};
+use crate::kit::Journal;
+use crate::kit::capture::{self, Step, format_line};
+use crate::kit::play::Player;
 
 /// 2003-04-12, 00:00 in the town, eight hours ahead of UTC.
 const FIRST_MIDNIGHT: u64 = 1_050_076_800_000;
@@ -49,12 +52,21 @@ pub struct Story {
     now: u64,
     chance: u64,
     lines: BTreeMap<&'static str, Line>,
+    player: Player<Journal>,
+    /// How much of what the player's clients received has been looked at.
+    seen: usize,
 }
 
 impl Story {
     pub fn new(head: &str) -> Self {
-        let mut story =
-            Self { text: String::new(), now: FIRST_MIDNIGHT, chance: 2003, lines: BTreeMap::new() };
+        let mut story = Self {
+            text: String::new(),
+            now: FIRST_MIDNIGHT,
+            chance: 2003,
+            lines: BTreeMap::new(),
+            player: Player::new(Journal::default()),
+            seen: 0,
+        };
         story.comment(head);
         story
     }
@@ -102,9 +114,32 @@ impl Story {
         self.now += millis + (self.chance >> 33) % (millis / 2 + 1);
     }
 
-    fn push(&mut self, connection: &str, step: &Step) {
-        self.text.push_str(&format_line(UnixMillis(self.now), connection, step));
+    fn push(&mut self, connection: &str, step: Step) {
+        let time = UnixMillis(self.now);
+        self.text.push_str(&format_line(time, connection, &step));
         self.text.push('\n');
+        let (at, connection) = (self.text.lines().count(), connection.to_owned());
+        self.player.play_line(&capture::Line { at, time, connection, step });
+        self.confirm();
+    }
+
+    /// Clients with message ids say at once what has arrived.
+    fn confirm(&mut self) {
+        let mut arrived = BTreeMap::new();
+        for received in &self.player.received[self.seen..] {
+            if let ServerPacket::Numbered { id, .. } = received.got.packet() {
+                arrived.insert(received.connection.clone(), id);
+            }
+        }
+        self.seen = self.player.received.len();
+        for (name, through) in arrived {
+            let Line { kind, own } = self.lines[&*name];
+            let packet =
+                ClientPacket { own: ServiceNumber(own), request: Request::Arrived { through } };
+            let mut bytes = Vec::new();
+            packet.encode(kind, &mut bytes);
+            self.push(&name, Step::Packet(bytes));
+        }
     }
 
     pub fn connect(&mut self, name: &'static str, address: [u8; 4]) {
@@ -114,18 +149,18 @@ impl Story {
     pub fn connect_as(&mut self, name: &'static str, kind: Kind, address: [u8; 4]) {
         self.pass(400);
         self.lines.insert(name, Line { kind, own: 0 });
-        self.push(name, &Step::Connect(IpAddr::from(address)));
+        self.push(name, Step::Connect(IpAddr::from(address)));
     }
 
     pub fn end(&mut self, name: &'static str) {
         self.pass(700);
-        self.push(name, &Step::End);
+        self.push(name, Step::End);
     }
 
     /// Bytes that are no right packet.
     pub fn raw(&mut self, name: &'static str, bytes: &[u8]) {
         self.pass(300);
-        self.push(name, &Step::Packet(bytes.to_vec()));
+        self.push(name, Step::Packet(bytes.to_vec()));
     }
 
     /// A packet from a connection's own number.
@@ -153,8 +188,8 @@ impl Story {
 
     /// Mode 0 is online, 1 hidden.
     pub fn log_in(&mut self, name: &'static str, person: &Person, mode: u8) {
-        self.try_log_in(name, person.number, person.password, mode);
         self.lines.get_mut(name).expect("it is connected").own = person.number;
+        self.try_log_in(name, person.number, person.password, mode);
     }
 
     /// A login that fails.
@@ -176,7 +211,7 @@ impl Story {
         for (name, text) in texts {
             let bytes = self.bytes(name, self.lines[name].own, send(to.number, text));
             self.now += 7;
-            self.push(name, &Step::Packet(bytes));
+            self.push(name, Step::Packet(bytes));
         }
     }
 
