@@ -544,7 +544,9 @@ impl Model {
             }
             Ask::RenameGroup { group, name } => {
                 check(&[(!is_name(name), "bad-value"), (!known(group), "unknown-group")])?;
-                self.change()?;
+                if self.user(own).groups[group] != name.to_vec() {
+                    self.change()?;
+                }
                 self.user_mut(own).groups.insert(*group, name.to_vec());
                 self.packet(slot, 0x06, Bytes::new().t(1).t(*group).s(name));
             }
@@ -576,8 +578,9 @@ impl Model {
             .keys()
             .any(|group| friends.values().filter(|of| *of == group).count() > PER_GROUP);
         check(&[(crowded, "limit")])?;
-        // Whether a move of nobody is a change is not said; the steps do not ask for it then.
-        self.change()?;
+        if user.friends != friends {
+            self.change()?;
+        }
         self.user_mut(own).friends = friends;
         self.packet(slot, 0x08, Bytes::new().t(1));
         Ok(())
@@ -734,6 +737,8 @@ impl Model {
     fn change_profile(&mut self, own: Number, person: &Person) -> Done {
         let mut person = person.clone();
         let old = &self.user(own).person;
+        // Even the same password is hashed anew.
+        let new_password = !person.password.is_empty();
         if person.password.is_empty() {
             person.password.clone_from(&old.password);
         }
@@ -741,7 +746,9 @@ impl Model {
             person.authentication = old.authentication;
         }
         check(&[(!person.is_fit() || person.authentication > 2, "bad-value")])?;
-        self.change()?;
+        if new_password || *old != person {
+            self.change()?;
+        }
         self.user_mut(own).person = person;
         Ok(())
     }
