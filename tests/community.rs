@@ -127,7 +127,7 @@ fn every_packet_type_kind_of_event_and_system_message_occurs() {
             system.insert(kind);
         }
     }
-    let all = (0x01..=0x0A).chain([0x11, 0x13, 0x14, 0x15, 0x16, 0x40]);
+    let all = (0x01..=0x0A).chain([0x11, 0x13, 0x14, 0x15, 0x16, 0x40, 0x43]);
     assert!(replies.iter().copied().eq(all), "{replies:02X?}");
     let all = [
         SystemKind::Notice,

@@ -92,14 +92,14 @@ fn an_old_engineer(s: &mut Story) {
 fn a_teacher(s: &mut Story) {
     s.scene(
         (12, 9, 10),
-        "Mandy's client is newer than the server and asks for extensions. She asks once more when \
-         she is logged in, which is too late.",
+        "Mandy's client wants to be told when her friends come and go, and something that no server \
+         has. She asks once more when she is logged in, which is too late.",
     );
     s.connect("mandy", HOME_MANDY);
-    s.ask("mandy", Request::WantExtensions { wanted: 7 });
+    s.ask("mandy", Request::WantExtensions { wanted: 12 });
     s.register("mandy", &MANDY);
     s.log_in("mandy", &MANDY, 0);
-    s.ask("mandy", Request::WantExtensions { wanted: 7 });
+    s.ask("mandy", Request::WantExtensions { wanted: 12 });
     s.search("mandy", "select number, nickname from users where hobbies like '%8%' limit 5");
     s.add("mandy", &XIE);
     s.ask_friend("mandy", &ZHOU, "Good morning! I teach English at No. 2 Middle School.");
