@@ -6,7 +6,7 @@ use oicq::id::{GroupNumber, ServiceNumber};
 use oicq::state::Event;
 use oicq::wire::client::Account;
 use oicq::wire::server::{Presence, Sign, SystemKind};
-use oicq::wire::{Code, Kind, Request, ServerPacket};
+use oicq::wire::{Code, Kind, Request, ServerPacket, cut};
 
 use crate::kit::extended::{ALL, IDS, PRESENCE, RESULTS, done};
 use crate::kit::people::{
@@ -399,6 +399,32 @@ fn what_others_change_while_a_password_is_hashed_is_not_in_the_result() {
     let id = world.last_change();
     assert_eq!(kind_of(&world, id), "profile-changed");
     assert_eq!(world.take(ann.at), [done(0x12, id)]);
+}
+
+#[test]
+fn what_others_change_while_a_login_or_a_search_is_under_way_is_not_in_the_result() {
+    let (mut world, ann, ben) = ann_and_ben(RESULTS);
+    let at = world.asker(RESULTS);
+    world.hold_passwords = true;
+    let log_in = Request::LogIn { password: Secret::new(PASSWORD), mode: 0 };
+    assert_eq!(world.ask(at, ann.number, log_in), []);
+    world.asks(ben, send(NOBODY, b"refused"));
+    world.asks(ben, send(ben.number, b"meanwhile"));
+    let job = world.engine.poll_password_job().unwrap();
+    world.turn(|engine, journal| engine.handle_verdict(verdict(&job), journal));
+    assert_eq!(world.take(at)[1..], [done(0x02, 0)]);
+
+    let packets = [
+        bytes_of(Kind::User, ann.number, Request::Search { statement: b"SELECT * FROM users" }),
+        bytes_of(Kind::User, ben.number, send(ben.number, b"meanwhile")),
+    ];
+    world.turn(|engine, journal| {
+        for (at, packet) in [at, ben.at].into_iter().zip(&packets) {
+            let frame = cut(packet, engine.expected(at)).unwrap().unwrap();
+            engine.handle_packet(at, frame, journal);
+        }
+    });
+    assert_eq!(world.take(at)[1..], [done(0x0B, 0)]);
 }
 
 #[test]
