@@ -143,7 +143,7 @@ pub struct Engine {
     turn: u64,
     /// Whether this turn has made a change.
     changed: bool,
-    /// Messages that this turn has posted.
+    /// Messages that this turn has posted, and looks at who is told of a friend's state.
     posted_count: usize,
     peers: Vec<Option<Peer>>,
     live_peers: usize,
@@ -328,7 +328,8 @@ impl Engine {
         })
     }
 
-    /// How many messages this turn has posted so far: a broadcast is as much work as it has receivers.
+    /// How many messages this turn has posted so far, and how many were looked at to be told of a friend's
+    /// state: a broadcast is as much work as it has receivers.
     #[must_use]
     pub const fn posted(&self) -> usize {
         self.posted_count
@@ -385,7 +386,8 @@ impl Engine {
                     Ok(Answered::No) => self.answer_done(connection, byte),
                     Ok(Answered::Yes) => {}
                     Err(refusal) => {
-                        let reply = requests::failure_reply(&packet.request);
+                        let granted = self.extensions(connection).sum();
+                        let reply = requests::failure_reply(&packet.request, granted);
                         self.refuse(connection, byte, reply.as_ref(), &refusal);
                     }
                 }
@@ -566,9 +568,6 @@ impl Engine {
         self.state
             .apply(stamp, event, &mut |message| posted.push(message))
             .expect("the event was decided on this very state");
-        if event.kind() != EventKind::Delivered {
-            self.last_change = seq;
-        }
         let text = match *event {
             Event::MessageSent { content, .. } | Event::MessageBroadcast { content, .. } => content,
             Event::FriendRequested { reason, .. } => reason,
@@ -581,6 +580,10 @@ impl Engine {
         self.posted = posted;
         if let Event::FriendAdded { owner, friend, .. } = *event {
             self.tell_new_friend(owner, friend);
+        }
+        if event.kind() != EventKind::Delivered {
+            // An operator that could not be shown the message, and is closed, is not what was asked for.
+            self.last_change = seq;
         }
         Ok(())
     }
@@ -612,11 +615,7 @@ impl Engine {
         if let Some(reply) = reply {
             self.send(connection, reply);
         }
-        if packet_type == RequestType::WantExtensions as u8 {
-            self.notify(connection, packet_type, words::code(refusal), Sentence(refusal));
-        } else {
-            self.answer_failed(connection, packet_type, words::code(refusal), Sentence(refusal));
-        }
+        self.answer_failed(connection, packet_type, words::code(refusal), Sentence(refusal));
     }
 
     /// Something has come to an end that no packet of this connection has ended.

@@ -7,15 +7,18 @@ mod kit;
 #[cfg(test)]
 mod decide {
     mod accounts;
+    mod extensions;
     mod failures;
     mod files;
     mod friends;
     mod groups;
     mod limits;
     mod login;
+    mod message_ids;
     mod messages;
     mod monitor;
     mod presence;
+    mod presence_told;
     mod restart;
     mod search;
     mod turns;

@@ -1,5 +1,6 @@
 //! The engine under arbitrary inputs: whatever comes, it does not panic, what it sends are packets, closed
-//! connections get nothing more, and the journal always makes the same state again.
+//! connections get nothing more, nobody gets an extension that it did not ask for, and the journal always
+//! makes the same state again.
 //!
 //! `OICQ_SEED` runs the sequence of one seed, `OICQ_SEQUENCES` more of them.
 
@@ -12,11 +13,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use chance::Chance;
-use kit::{World, verdict};
+use kit::extended::{ALL, IDS, PRESENCE, RESULTS};
+use kit::{Got, World, verdict};
 use oicq::codec::charset::Charset;
 use oicq::engine::{Overdue, PasswordJob, Settings};
 use oicq::id::{ConnectionId, ServiceNumber};
-use oicq::wire::{Code, Kind};
+use oicq::wire::server::{Sign, SystemKind};
+use oicq::wire::{Code, Kind, ServerPacket};
 
 /// The layouts of what clients send, in the protocol's letters; the number of one's own first where it is.
 const LAYOUTS: &[(u8, &str)] = &[
@@ -76,8 +79,12 @@ fn number(chance: &mut Chance, own: u32) -> u32 {
     }
 }
 
-/// A good registration or login, without which sequences would rarely get anywhere.
+/// A good registration or login, without which sequences would rarely get anywhere; before it, perhaps,
+/// a choice of extensions.
 fn entrance(chance: &mut Chance, own: u32, registered: bool) -> (u8, Vec<u8>) {
+    if chance.one_in(3) {
+        return (0x40, vec![0, 0, 0, chance.byte() % 16]);
+    }
     let secret = [0, 6, b's', b'e', b'c', b'r', b'e', b't'];
     if !registered {
         let authentication = chance.byte() % 3;
@@ -92,7 +99,7 @@ fn content(chance: &mut Chance, own: u32) -> (u8, Vec<u8>) {
     let (mut packet_type, mut layout) = chance.pick(LAYOUTS);
     // What several users do with one another is met often enough only if it is tried often.
     if chance.one_in(2) {
-        let common = [0x03, 0x04, 0x0C, 0x11, 0x13, 0x14, 0x15, 0x17];
+        let common = [0x03, 0x04, 0x0C, 0x11, 0x13, 0x14, 0x15, 0x17, 0x42];
         let wanted = chance.pick(&common);
         let known = LAYOUTS.iter().find(|known| known.0 == wanted);
         (packet_type, layout) = *known.expect("they are all listed");
@@ -105,6 +112,11 @@ fn content(chance: &mut Chance, own: u32) -> (u8, Vec<u8>) {
             'M' => content.extend_from_slice(&[chance.byte() % 2, chance.byte()]),
             'L' if index == 0 && !chance.one_in(200) => {
                 content.extend_from_slice(&own.to_be_bytes())
+            }
+            // Ids of messages that there may be.
+            'L' if packet_type == 0x42 && !chance.one_in(9) => {
+                let low = if index == 2 { chance.byte() } else { 0 };
+                content.extend_from_slice(&[0, 0, 0, low]);
             }
             'L' => content.extend_from_slice(&number(chance, own).to_be_bytes()),
             'S' => {
@@ -160,6 +172,28 @@ struct Peer {
     /// Nothing more may come to it.
     closed: bool,
     received: u64,
+    /// The sum of the extensions that it has.
+    granted: u32,
+}
+
+impl Peer {
+    /// Whether a packet of this type may come to it, and what else a client without extensions never sees.
+    fn may_get(&mut self, packet: &Got) -> bool {
+        let has = |extension: u32| self.granted & extension != 0;
+        match packet.packet() {
+            ServerPacket::Result { .. } => has(RESULTS),
+            ServerPacket::Numbered { .. } => has(IDS),
+            ServerPacket::FriendPresence { .. } => has(PRESENCE),
+            ServerPacket::Message { sign, .. } => {
+                !has(IDS) || sign == Sign::System(SystemKind::Notice)
+            }
+            ServerPacket::Extensions { granted } => {
+                self.granted = granted;
+                granted <= ALL
+            }
+            _ => true,
+        }
+    }
 }
 
 struct Fuzz {
@@ -205,7 +239,7 @@ impl Fuzz {
         let id = self.world.connect_from(address);
         let kind =
             if chance.one_in(6) { chance.pick(&[0x05, 0x05, 0x02, 0x04, 0x03]) } else { 0x0A };
-        self.peers.insert(id, Peer { kind, closed: false, received: 0 });
+        self.peers.insert(id, Peer { kind, closed: false, received: 0, granted: 0 });
     }
 
     fn send(&mut self, id: ConnectionId, chance: &mut Chance) {
@@ -288,6 +322,7 @@ impl Fuzz {
                 let _ = (packet.packet(), packet.notice());
                 let kind = self.world.engine.expected(*id).kind.unwrap_or(Kind::User);
                 assert!([kind as u8, Kind::User as u8].contains(&packet.receiver), "{packet:?}");
+                assert!(peer.may_get(packet), "{id:?} has {} and gets {packet:?}", peer.granted);
                 peer.received += 8 + packet.content.len() as u64;
             }
             peer.closed = self.world.is_closed(*id);

@@ -9,6 +9,8 @@
 mod bytes;
 mod chance;
 mod kit;
+#[path = "model/person.rs"]
+mod person;
 #[path = "model/rules.rs"]
 mod rules;
 #[path = "model/run.rs"]

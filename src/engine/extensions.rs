@@ -10,7 +10,7 @@ use super::{Engine, words};
 use crate::id::{ConnectionId, Seq, ServiceNumber};
 use crate::state::decide::Refusal;
 use crate::wire::server::{Extensions, Presence};
-use crate::wire::{Code, ServerPacket};
+use crate::wire::{Code, RequestType, ServerPacket};
 
 impl Engine {
     /// Which extensions a connection has.
@@ -25,13 +25,13 @@ impl Engine {
         wanted: u32,
     ) -> Result<(), Refusal> {
         let Some(peer) = self.peer_mut(connection) else { return Ok(()) };
-        let is_early = peer.session.is_none();
-        if is_early {
-            peer.extensions = Extensions::grant(wanted);
+        if peer.session.is_some() {
+            return Err(Refusal::AlreadyLoggedIn);
         }
+        peer.extensions = Extensions::grant(wanted);
         let granted = peer.extensions.sum();
         self.send(connection, &ServerPacket::Extensions { granted });
-        if is_early { Ok(()) } else { Err(Refusal::AlreadyLoggedIn) }
+        Ok(())
     }
 
     /// A packet has been done with, unless it still waits for a password or a search.
@@ -57,7 +57,8 @@ impl Engine {
         }
     }
 
-    /// A packet has not been done: the result says why, or a notice on a connection without results.
+    /// A packet has not been done: the result says why, or a notice on a connection without results, and of
+    /// the packet that asks for them.
     pub(super) fn answer_failed(
         &mut self,
         connection: ConnectionId,
@@ -65,7 +66,8 @@ impl Engine {
         code: Code,
         why: impl Display,
     ) {
-        if self.extensions(connection).have(Extensions::RESULTS) {
+        let asks = packet_type == RequestType::WantExtensions as u8;
+        if !asks && self.extensions(connection).have(Extensions::RESULTS) {
             self.send_result(connection, packet_type, false, Seq::ZERO, &sentence(code, why));
         } else {
             self.notify(connection, packet_type, code, why);
@@ -105,7 +107,8 @@ impl Engine {
 
     fn tell_presence(&mut self, number: ServiceNumber, state: Presence) {
         let Some(user) = self.state.user(number) else { return };
-        // Whichever is shorter: those who list the user, or those who asked.
+        // Whichever are fewer: those who list the user, or those who asked.
+        self.posted_count += user.listed_count().min(self.presence_sessions.len());
         let told: Vec<_> = if user.listed_count() < self.presence_sessions.len() {
             user.listed_by().filter(|other| self.presence_sessions.contains(other)).collect()
         } else {

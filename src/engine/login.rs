@@ -128,8 +128,7 @@ impl Engine {
             })?),
         };
         if keeps_password {
-            let event = accounts::change_profile(number, account.profile, authentication, None);
-            return self.record(&event, host).map(|_| ());
+            return self.finish_change(number, account.profile, authentication, None, host);
         }
         let profile = packed(&account.profile);
         self.want(
@@ -248,9 +247,7 @@ impl Engine {
             }
             (Purpose::Change { number, profile, authentication }, Outcome::Hashed(hash)) => {
                 let profile = Profile::read(&mut Reader::new(profile)).unwrap_or_default();
-                let event =
-                    accounts::change_profile(*number, profile, *authentication, Some(&hash));
-                self.record(&event, host).map(|_| ())
+                self.finish_change(*number, profile, *authentication, Some(&hash), host)
             }
             // The worker answers each task with its own kind of outcome.
             (_, Outcome::Matches(_) | Outcome::Hashed(_)) => Err(Refusal::BadLogin),
@@ -312,6 +309,20 @@ impl Engine {
         }
         self.send(connection, &ServerPacket::Registered { success: true, number });
         Ok(())
+    }
+
+    fn finish_change(
+        &mut self,
+        number: ServiceNumber,
+        profile: Profile<'_>,
+        authentication: Option<Authentication>,
+        hash: Option<&str>,
+        host: &mut impl Host,
+    ) -> Result<(), Refusal> {
+        match accounts::change_profile(&self.state, number, profile, authentication, hash)? {
+            Some(event) => self.record(&event, host),
+            None => Ok(()),
+        }
     }
 
     fn finish_login(

@@ -40,8 +40,9 @@ impl Engine {
                 Ok(())
             }
             Request::RenameGroup { group, name } => {
-                let event = groups::rename(&self.state, own, group, name, charset)?;
-                self.record(&event, host)?;
+                if let Some(event) = groups::rename(&self.state, own, group, name, charset)? {
+                    self.record(&event, host)?;
+                }
                 self.send(connection, &ServerPacket::GroupRenamed { success: true, group, name });
                 Ok(())
             }
@@ -353,8 +354,9 @@ impl Engine {
     }
 }
 
-/// The failure reply that a request has, if it has one: the layout of success with what is known.
-pub(super) fn failure_reply<'a>(request: &Request<'a>) -> Option<ServerPacket<'a>> {
+/// The failure reply that a request has, if it has one: the layout of success with what is known, which for
+/// extensions is what the connection has.
+pub(super) fn failure_reply<'a>(request: &Request<'a>, granted: u32) -> Option<ServerPacket<'a>> {
     let success = false;
     Some(match *request {
         Request::Register(_) => ServerPacket::Registered { success, number: ServiceNumber::NONE },
@@ -370,6 +372,7 @@ pub(super) fn failure_reply<'a>(request: &Request<'a>) -> Option<ServerPacket<'a
         Request::MoveFriends(_) => ServerPacket::FriendsMoved { success },
         Request::ListOnline { .. } => ServerPacket::Online { success, users: Vec::new() },
         Request::Search { .. } => ServerPacket::Found { success, users: Vec::new() },
+        Request::WantExtensions { .. } => ServerPacket::Extensions { granted },
         _ => return None,
     })
 }

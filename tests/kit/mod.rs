@@ -5,6 +5,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "places are made of small indexes")]
 
 pub mod capture;
+pub mod extended;
 pub mod golden;
 pub mod people;
 pub mod play;

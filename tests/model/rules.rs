@@ -3,12 +3,16 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "a part of one test")]
 
+mod extensions;
+mod friends;
 mod transfers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bytes::{Bytes, is_text};
 use super::steps::{Ask, Bad, Find, Mangle, Overdue, Person};
+
+pub use extensions::{IDS, Named};
 
 pub type Number = u32;
 pub type Slot = usize;
@@ -41,10 +45,23 @@ pub enum Expected {
         packet_type: u8,
         codes: Vec<&'static str>,
     },
+    /// A result with one of these codes, or without a text. Changes are counted; 0 is none.
+    Result {
+        packet_type: u8,
+        success: bool,
+        change: u64,
+        codes: Vec<&'static str>,
+    },
+    /// A message with the id of the change that posted it, and what comes behind id and time.
+    Mail {
+        id: u64,
+        content: Vec<u8>,
+    },
 }
 
 #[derive(Clone, Debug)]
 pub struct Mail {
+    /// The change that posted it.
     id: u64,
     from: Number,
     kind: u8,
@@ -75,6 +92,10 @@ pub struct Connection {
     pub session: Option<Session>,
     pub deaf: bool,
     pub closing: bool,
+    /// The sum of its extensions.
+    pub extensions: u8,
+    /// The ids of the messages that its session was sent with ids.
+    sent: Vec<u64>,
     /// Messages sent on it that its other end has not taken.
     unacknowledged: Vec<(Number, u64)>,
 }
@@ -114,7 +135,12 @@ pub struct Model {
     pub full: bool,
     /// What each connection has to get for this step.
     pub out: BTreeMap<Slot, Vec<Expected>>,
-    next_mail: u64,
+    /// How many changes there were, but for deliveries.
+    changes: u64,
+    /// The last change of the packet at hand; 0 if it made none.
+    last_change: u64,
+    /// The packet at hand has its result.
+    answered: bool,
 }
 
 impl Model {
@@ -127,7 +153,9 @@ impl Model {
             transfers: BTreeMap::new(),
             full: false,
             out: BTreeMap::new(),
-            next_mail: 0,
+            changes: 0,
+            last_change: 0,
+            answered: false,
         }
     }
 
@@ -140,6 +168,8 @@ impl Model {
             session: None,
             deaf: false,
             closing: false,
+            extensions: 0,
+            sent: Vec::new(),
             unacknowledged: Vec::new(),
         };
         self.connections.insert(slot, connection);
@@ -164,7 +194,7 @@ impl Model {
             .map(|(slot, _)| *slot)
             .collect();
         for slot in living {
-            self.close(slot, 0, "shutdown");
+            self.close(slot, "shutdown");
         }
         // Whoever is told that the server stops needs no word on its transfers: the order in which
         // connections are closed is the server's own business.
@@ -177,7 +207,7 @@ impl Model {
 
     pub fn overdue(&mut self, slot: Slot, overdue: Overdue) {
         let code = if overdue == Overdue::Slow { "slow" } else { "idle" };
-        self.close(slot, 0, code);
+        self.close(slot, code);
     }
 
     /// The connection's other end has taken everything so far.
@@ -244,8 +274,18 @@ impl Model {
         self.emit(slot, Expected::Notice { packet_type, codes });
     }
 
-    fn close(&mut self, slot: Slot, packet_type: u8, code: &'static str) {
-        self.notice(slot, packet_type, vec![code]);
+    /// Closed for a reason that no packet has caused.
+    fn close(&mut self, slot: Slot, code: &'static str) {
+        self.notice(slot, 0, vec![code]);
+        self.shut(slot);
+    }
+
+    fn violated(&mut self, slot: Slot, packet_type: u8, code: &'static str) {
+        self.fail(slot, packet_type, vec![code]);
+        self.shut(slot);
+    }
+
+    fn shut(&mut self, slot: Slot) {
         if let Some(connection) = self.connections.get_mut(&slot) {
             connection.closing = true;
         }
@@ -253,8 +293,13 @@ impl Model {
     }
 
     fn end_session(&mut self, slot: Slot) {
-        let session = self.connections.get_mut(&slot).and_then(|one| one.session.take());
-        let Some(Session { number, .. }) = session else { return };
+        let Some(connection) = self.connections.get_mut(&slot) else { return };
+        connection.sent.clear();
+        let Some(Session { number, .. }) = connection.session.take() else { return };
+        if self.monitored.iter().any(|(operator, _)| *operator == number) {
+            // Where there is no room for it, it is no change of this packet's.
+            let _ = self.change();
+        }
         self.monitored.retain(|(operator, _)| *operator != number);
         // One word for both directions: the notice does not say which, and who gets it knows of both.
         let others: BTreeSet<Number> = self
@@ -271,23 +316,9 @@ impl Model {
         }
     }
 
-    fn send_mail(&mut self, slot: Slot, number: Number, mail: &Mail) {
-        let sign = if mail.kind == 0 { 2 } else { 1 };
-        let content = Bytes::new().t(sign).l(mail.from).s(&mail.text).t(mail.kind);
-        self.packet(slot, 0x03, content);
-        let connection = self.connections.get_mut(&slot).expect("it has a session");
-        if connection.deaf {
-            // The oldest that waits decides: an earlier login's are late however many follow.
-            connection.unacknowledged.push((number, mail.id));
-        } else {
-            self.user_mut(number).mailbox.retain(|waiting| waiting.id != mail.id);
-        }
-    }
-
     /// Puts a message into a mailbox, and sends it at once to whoever is there.
     fn post(&mut self, to: Number, from: Number, kind: u8, text: &[u8]) {
-        let mail = Mail { id: self.next_mail, from, kind, text: text.to_vec() };
-        self.next_mail += 1;
+        let mail = Mail { id: self.changes, from, kind, text: text.to_vec() };
         let mailbox = &mut self.user_mut(to).mailbox;
         if kind != 0 {
             mailbox.retain(|waiting| (waiting.kind, waiting.from) != (kind, from));
@@ -327,16 +358,16 @@ impl Model {
             return;
         }
         match bad {
-            Bad::FirstByte | Bad::Sender | Bad::Receiver | Bad::Kind => {
-                self.close(slot, 0, "malformed");
-            }
+            // This is no packet, so it is none that has a result.
+            Bad::FirstByte => self.close(slot, "malformed"),
+            Bad::Sender | Bad::Receiver | Bad::Kind => self.violated(slot, 0, "malformed"),
             Bad::TooLarge(packet_type) => {
                 connection.known = true;
-                self.close(slot, packet_type, "too-large");
+                self.violated(slot, packet_type, "too-large");
             }
             Bad::Type(packet_type) => {
                 connection.known = true;
-                self.notice(slot, packet_type, vec!["unknown-type"]);
+                self.fail(slot, packet_type, vec!["unknown-type"]);
             }
         }
     }
@@ -349,31 +380,42 @@ impl Model {
         connection.known = true;
         let session = connection.session;
         let packet_type = ask.packet_type();
-        let done = match self.check_before_values(session, ask, mangle) {
+        (self.last_change, self.answered) = (0, false);
+        let done = match self.check_before_values(slot, session, ask, mangle) {
             Ok(()) => self.values(slot, session.map_or(0, |session| session.number), ask),
             Err(no) => Err(no),
         };
         match done {
-            Ok(()) => {}
-            Err(No::Violation(code)) => self.close(slot, packet_type, code),
+            Ok(()) => self.succeed(slot, packet_type),
+            Err(No::Violation(code)) => self.violated(slot, packet_type, code),
             Err(No::Refusal(mut codes)) => {
-                if let Some(content) = ask.failure_reply() {
+                let sum = self.sum(slot);
+                if let Some(content) = ask.failure_reply(sum) {
                     self.packet(slot, ask.reply_type(), content);
                 }
                 if self.full {
                     codes.push("storage-full");
                 }
-                self.notice(slot, packet_type, codes);
+                self.fail(slot, packet_type, codes);
             }
         }
     }
 
-    fn check_before_values(&self, session: Option<Session>, ask: &Ask, mangle: Mangle) -> Done {
+    fn check_before_values(
+        &self,
+        slot: Slot,
+        session: Option<Session>,
+        ask: &Ask,
+        mangle: Mangle,
+    ) -> Done {
         let length = ask.packet(0, 0, mangle).len() - 8;
         if length > if session.is_some() { 65_536 } else { 8_192 } {
             return Err(No::Violation("too-large"));
         }
-        let outside = matches!(ask, Ask::Register(_) | Ask::LogIn { .. });
+        if matches!(ask, Ask::Arrived { .. }) && !self.connections[&slot].has(IDS) {
+            return no("unknown-type");
+        }
+        let outside = matches!(ask, Ask::Register(_) | Ask::LogIn { .. } | Ask::Want { .. });
         if session.is_none() && !outside && !matches!(ask, Ask::Test) {
             return Err(No::Violation("not-logged-in"));
         }
@@ -387,8 +429,11 @@ impl Model {
     }
 
     /// Refuses what would be a change while the log cannot grow.
-    fn change(&self) -> Done {
-        check(&[(self.full, "storage-full")])
+    fn change(&mut self) -> Done {
+        check(&[(self.full, "storage-full")])?;
+        self.changes += 1;
+        self.last_change = self.changes;
+        Ok(())
     }
 
     fn values(&mut self, slot: Slot, own: Number, ask: &Ask) -> Done {
@@ -420,6 +465,8 @@ impl Model {
                 Ok(())
             }
             Ask::Answer { asker, consent } => self.answer(own, *asker, *consent),
+            Ask::Want { wanted } => self.want(slot, *wanted),
+            Ask::Arrived { named, .. } => self.arrived(slot, own, *named),
         }
     }
 
@@ -456,13 +503,14 @@ impl Model {
         };
         check(&[(!fits, "not-allowed")])?;
         if let Some(old) = self.slot_of(number) {
-            self.close(old, 0, "elsewhere");
+            self.close(old, "elsewhere");
         }
         let shown = if mode == 0 { 1 } else { 2 };
         let connection = self.connections.get_mut(&slot).expect("it asks");
         connection.session = Some(Session { number, mode: shown });
         let content = self.login_reply(number);
         self.packet(slot, 0x02, content);
+        self.succeed(slot, 0x02);
         for mail in self.user(number).mailbox.clone() {
             self.send_mail(slot, number, &mail);
         }
@@ -518,7 +566,7 @@ impl Model {
             self.message(own, friend, text);
         }
         if !left_out.is_empty() {
-            self.notice(slot, 0x04, vec!["mailbox-full"]);
+            self.succeed_partly(slot, 0x04, "mailbox-full");
         }
         Ok(())
     }
@@ -528,58 +576,6 @@ impl Model {
         let trusted = own == of || self.user(own).friends.contains_key(&of);
         let content = user.person.profile(Bytes::new().t(1).l(of), trusted);
         self.packet(slot, 0x04, content);
-        Ok(())
-    }
-
-    fn groups(&mut self, slot: Slot, own: Number, ask: &Ask) -> Done {
-        let known = |group: &u8| self.user(own).groups.contains_key(group);
-        match ask {
-            Ask::AddGroup { name } => {
-                let free = (2..=255).find(|group| !known(group));
-                check(&[(!is_name(name), "bad-value"), (free.is_none(), "limit")])?;
-                self.change()?;
-                let group = free.expect("it was checked");
-                self.user_mut(own).groups.insert(group, name.to_vec());
-                self.packet(slot, 0x05, Bytes::new().t(1).t(group).s(name));
-            }
-            Ask::RenameGroup { group, name } => {
-                check(&[(!is_name(name), "bad-value"), (!known(group), "unknown-group")])?;
-                self.change()?;
-                self.user_mut(own).groups.insert(*group, name.to_vec());
-                self.packet(slot, 0x06, Bytes::new().t(1).t(*group).s(name));
-            }
-            Ask::DeleteGroup { group } => {
-                check(&[(*group == 1, "not-allowed"), (!known(group), "unknown-group")])?;
-                let together = self.in_group(own, 1) + self.in_group(own, *group);
-                check(&[(together > PER_GROUP, "limit")])?;
-                self.change()?;
-                let user = self.user_mut(own);
-                user.groups.remove(group);
-                user.friends.values_mut().filter(|of| *of == group).for_each(|of| *of = 1);
-                self.packet(slot, 0x07, Bytes::new().t(1).t(*group));
-            }
-            _ => unreachable!("only what is about groups comes here"),
-        }
-        Ok(())
-    }
-
-    fn move_friends(&mut self, slot: Slot, own: Number, moves: &[(Number, u8)]) -> Done {
-        let user = self.user(own);
-        check(&[
-            (moves.iter().any(|(friend, _)| !user.friends.contains_key(friend)), "unknown-friend"),
-            (moves.iter().any(|(_, group)| !user.groups.contains_key(group)), "unknown-group"),
-        ])?;
-        let mut friends = user.friends.clone();
-        friends.extend(moves.iter().copied());
-        let crowded = user
-            .groups
-            .keys()
-            .any(|group| friends.values().filter(|of| *of == group).count() > PER_GROUP);
-        check(&[(crowded, "limit")])?;
-        // Whether a move of nobody is a change is not said; the steps do not ask for it then.
-        self.change()?;
-        self.user_mut(own).friends = friends;
-        self.packet(slot, 0x08, Bytes::new().t(1));
         Ok(())
     }
 
@@ -638,69 +634,6 @@ impl Model {
         Ok(())
     }
 
-    fn request(&mut self, own: Number, friend: Number, reason: &[u8]) -> Done {
-        check(&[
-            (own == friend, "bad-value"),
-            (reason.len() > 255 || !is_text(reason, true), "bad-value"),
-            (!self.users.contains_key(&friend), "unknown-number"),
-            (self.user(own).friends.contains_key(&friend), "already-friend"),
-        ])?;
-        match self.user(friend).person.authentication {
-            0 => {
-                check(&[(self.in_group(own, 1) >= PER_GROUP, "limit")])?;
-                self.change()?;
-                self.befriend(own, friend);
-                self.post(friend, own, 1, b"");
-            }
-            1 => {
-                let requests = &self.user(friend).requests;
-                let crowded = requests.len() >= REQUESTS && !requests.contains(&own);
-                check(&[(crowded, "limit")])?;
-                self.change()?;
-                self.user_mut(friend).requests.insert(own);
-                self.post(friend, own, 2, reason);
-            }
-            _ => {
-                self.change()?;
-                self.post(own, friend, 4, b"");
-            }
-        }
-        Ok(())
-    }
-
-    fn befriend(&mut self, asker: Number, friend: Number) {
-        self.user_mut(asker).friends.insert(friend, 1);
-        self.user_mut(friend).requests.remove(&asker);
-        self.post(asker, friend, 3, b"");
-    }
-
-    fn answer(&mut self, own: Number, asker: Number, consent: u8) -> Done {
-        let unknown = !self.users.contains_key(&asker);
-        check(&[
-            (consent > 1, "bad-value"),
-            (unknown, "unknown-number"),
-            (!self.user(own).requests.contains(&asker), "no-request"),
-        ])?;
-        if consent == 1 {
-            check(&[(self.in_group(asker, 1) >= PER_GROUP, "limit")])?;
-            self.change()?;
-            self.befriend(asker, own);
-        } else {
-            self.change()?;
-            self.user_mut(own).requests.remove(&asker);
-            self.post(asker, own, 4, b"");
-        }
-        Ok(())
-    }
-
-    fn delete_friend(&mut self, own: Number, friend: Number) -> Done {
-        let known = self.user(own).friends.contains_key(&friend);
-        check(&[(!known, "unknown-friend")])?;
-        self.change()?;
-        self.user_mut(own).friends.remove(&friend);
-        Ok(())
-    }
-
     fn mode(&mut self, slot: Slot, mode: u8) -> Done {
         check(&[(!matches!(mode, 1..=4), "bad-value")])?;
         if mode == 4 {
@@ -734,6 +667,8 @@ impl Model {
     fn change_profile(&mut self, own: Number, person: &Person) -> Done {
         let mut person = person.clone();
         let old = &self.user(own).person;
+        // Even the same password is hashed anew.
+        let new_password = !person.password.is_empty();
         if person.password.is_empty() {
             person.password.clone_from(&old.password);
         }
@@ -741,18 +676,14 @@ impl Model {
             person.authentication = old.authentication;
         }
         check(&[(!person.is_fit() || person.authentication > 2, "bad-value")])?;
-        self.change()?;
+        if new_password || *old != person {
+            self.change()?;
+        }
         self.user_mut(own).person = person;
         Ok(())
     }
-
-    // Files.
 }
 
 fn is_message(text: &[u8]) -> bool {
     (1..=8_192).contains(&text.len()) && is_text(text, true)
-}
-
-fn is_name(text: &[u8]) -> bool {
-    (1..=64).contains(&text.len()) && is_text(text, false)
 }

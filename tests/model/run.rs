@@ -9,7 +9,7 @@ use oicq::engine::{self, Settings};
 use oicq::id::{ConnectionId, ServiceNumber};
 use oicq::wire::Kind;
 
-use super::rules::{Expected, Limits, Model, Slot};
+use super::rules::{Expected, Limits, Model, Named, Slot};
 use super::steps::{Ask, Bad, Mangle, Overdue, Step, is_settled};
 use crate::kit::{Got, World};
 
@@ -20,6 +20,27 @@ pub struct Run {
     ids: BTreeMap<Slot, ConnectionId>,
     /// Bytes that each connection has got.
     received: BTreeMap<Slot, u64>,
+    changes: Changes,
+}
+
+/// Which number in the log each of the model's changes has, as far as anybody was told.
+#[derive(Default)]
+struct Changes(BTreeMap<u64, u64>);
+
+impl Changes {
+    /// A change always has the same number, and a later one a higher number. None has 0.
+    fn is(&mut self, change: u64, seq: u64) -> bool {
+        if change == 0 || seq == 0 {
+            return change == seq;
+        }
+        let before = self.0.range(..change).next_back().is_none_or(|(_, before)| *before < seq);
+        let after = self.0.range(change + 1..).next().is_none_or(|(_, after)| *after > seq);
+        before && after && *self.0.entry(change).or_insert(seq) == seq
+    }
+
+    fn seq(&self, change: u64) -> Option<u64> {
+        self.0.get(&change).copied()
+    }
 }
 
 pub fn settings(limits: &Limits) -> Settings {
@@ -47,6 +68,7 @@ impl Run {
             model: Model::new(limits),
             ids: BTreeMap::new(),
             received: BTreeMap::new(),
+            changes: Changes::default(),
         }
     }
 
@@ -61,6 +83,7 @@ impl Run {
             return Ok(());
         }
         self.model.out.clear();
+        let seen = self.model.seen();
         match step {
             Step::Connect(slot, kind) => self.connect(*slot, *kind),
             Step::Pass(millis) => self.world().pass(*millis),
@@ -82,6 +105,7 @@ impl Run {
             | Step::Bad(slot, _) => {
                 if let Some(id) = self.ids.get(slot).copied() {
                     self.on_connection(*slot, id, step);
+                    self.model.tell(&seen);
                 }
             }
         }
@@ -141,8 +165,18 @@ impl Run {
     fn ask(&mut self, slot: Slot, id: ConnectionId, ask: &Ask, mangle: Mangle) {
         let connection = &self.model.connections[&slot];
         let own = connection.session.map_or(0, |session| session.number);
+        let mut ask = ask.clone();
+        if let Ask::Arrived { named, id } = &mut ask {
+            let seq = |back| connection.named(back).and_then(|change| self.changes.seq(change));
+            *id = match *named {
+                Named::Nothing => 0,
+                Named::Everything => u64::MAX,
+                Named::Message(back) => seq(back).unwrap_or(0),
+                Named::Before(back) => seq(back).map_or(0, |seq| seq - 1),
+            };
+        }
         let packet = ask.packet(connection.kind, own, mangle);
-        self.model.ask(slot, ask, mangle);
+        self.model.ask(slot, &ask, mangle);
         self.world().send_bytes(id, &packet);
     }
 
@@ -218,46 +252,60 @@ impl Run {
             if self.world().is_closed(id) != closing {
                 return Err(format!("{slot} should be closing: {closing}; it got {got:?}"));
             }
-            if !matches(&got, &expected) {
+            if !self.matches(&got, &expected) {
                 let expected: Vec<_> = expected.iter().map(show).collect();
                 return Err(format!("{slot} got {got:?}\n  instead of {expected:?}"));
             }
         }
         Ok(())
     }
+
+    /// What one gets as an operator may stand anywhere between what one gets as a user.
+    fn matches(&mut self, got: &[Got], expected: &[Expected]) -> bool {
+        let (mut got_monitored, got): (Vec<&Got>, Vec<&Got>) =
+            got.iter().partition(|packet| packet.packet_type == 0x11);
+        let (mut monitored, expected): (Vec<&Expected>, Vec<&Expected>) = expected
+            .iter()
+            .partition(|packet| matches!(packet, Expected::Packet { packet_type: 0x11, .. }));
+        got_monitored.sort_by_key(|packet| packet.content.clone());
+        monitored.sort_by_key(|packet| match packet {
+            Expected::Packet { content, .. } => content.clone(),
+            _ => Vec::new(),
+        });
+        let mut same = |got: &[&Got], expected: &[&Expected]| {
+            let mut pairs = got.iter().zip(expected);
+            got.len() == expected.len() && pairs.all(|(got, one)| self.is(got, one))
+        };
+        same(&got, &expected) && same(&got_monitored, &monitored)
+    }
+
+    fn is(&mut self, got: &Got, expected: &Expected) -> bool {
+        match expected {
+            Expected::Packet { packet_type, content } => {
+                got.packet_type == *packet_type && got.content == *content
+            }
+            Expected::Notice { packet_type, codes } => got
+                .notice()
+                .is_some_and(|(of, code, _)| of == *packet_type && codes.contains(&code.as_str())),
+            Expected::Result { packet_type, success, change, codes } => {
+                let Some((of, done, id, text)) = got.result() else { return false };
+                let code = text.split_once(": ").map(|(code, _)| code);
+                (of, done) == (*packet_type, *success)
+                    && (codes.is_empty() && text.is_empty()
+                        || code.is_some_and(|code| codes.contains(&code)))
+                    && self.changes.is(*change, id)
+            }
+            Expected::Mail { id, content } => {
+                let Some(seq) = got.id() else { return false };
+                let time = self.world().time_of(seq).0.to_be_bytes();
+                got.content[8..] == [&time[..], content].concat() && self.changes.is(*id, seq)
+            }
+        }
+    }
 }
 
 fn is_about_transfers(packet: &Got) -> bool {
     packet.notice().is_some_and(|(_, code, _)| code.as_str() == "no-transfer")
-}
-
-/// What one gets as an operator may stand anywhere between what one gets as a user.
-fn matches(got: &[Got], expected: &[Expected]) -> bool {
-    let (mut got_monitored, got): (Vec<&Got>, Vec<&Got>) =
-        got.iter().partition(|packet| packet.packet_type == 0x11);
-    let (mut monitored, expected): (Vec<&Expected>, Vec<&Expected>) = expected
-        .iter()
-        .partition(|packet| matches!(packet, Expected::Packet { packet_type: 0x11, .. }));
-    got_monitored.sort_by_key(|packet| packet.content.clone());
-    monitored.sort_by_key(|packet| match packet {
-        Expected::Packet { content, .. } => content.clone(),
-        Expected::Notice { .. } => Vec::new(),
-    });
-    let same = |got: &[&Got], expected: &[&Expected]| {
-        got.len() == expected.len() && got.iter().zip(expected).all(|(got, one)| is(got, one))
-    };
-    same(&got, &expected) && same(&got_monitored, &monitored)
-}
-
-fn is(got: &Got, expected: &Expected) -> bool {
-    match expected {
-        Expected::Packet { packet_type, content } => {
-            got.packet_type == *packet_type && got.content == *content
-        }
-        Expected::Notice { packet_type, codes } => got
-            .notice()
-            .is_some_and(|(of, code, _)| of == *packet_type && codes.contains(&code.as_str())),
-    }
 }
 
 fn show(expected: &Expected) -> String {
@@ -267,6 +315,10 @@ fn show(expected: &Expected) -> String {
             format!("{got:?}")
         }
         Expected::Notice { packet_type, codes } => format!("notice 0x{packet_type:02X} {codes:?}"),
+        Expected::Result { packet_type, success, change, codes } => {
+            format!("result 0x{packet_type:02X} {success} change {change} {codes:?}")
+        }
+        Expected::Mail { id, content } => format!("message of change {id}: {content:?}"),
     }
 }
 

@@ -5,112 +5,14 @@
 
 use std::fmt;
 
-use super::bytes::{Bytes, is_text};
-use super::rules::{Connection, FIRST_NUMBER, Model, Number, Slot};
+use super::bytes::Bytes;
+pub use super::person::Person;
+use super::rules::{Connection, FIRST_NUMBER, IDS, Model, Named, Number, Slot};
 use crate::chance::{Chance, asked};
 
 pub const SLOTS: usize = 7;
 /// Users that a sequence may register; steps name these numbers, and some that nobody has.
 pub const USERS: u32 = 7;
-
-/// What a user tells about itself, with its password and its authentication.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Person {
-    pub nickname: Vec<u8>,
-    pub portrait: u16,
-    pub password: Vec<u8>,
-    pub gender: u8,
-    pub age: u8,
-    pub country: u8,
-    pub province: u8,
-    pub education: u8,
-    pub occupation: u8,
-    /// Real name, address, zip code, phone, pager and email: what only friends see.
-    pub private: [Vec<u8>; 6],
-    pub city: Vec<u8>,
-    pub school: Vec<u8>,
-    pub hobbies: Vec<u8>,
-    pub description: Vec<u8>,
-    pub authentication: u8,
-}
-
-impl fmt::Debug for Person {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts: Vec<_> = self.texts().map(|(text, _)| text.len()).collect();
-        write!(
-            f,
-            "{:?} auth {} password {:?} portrait {} gender {} age {} country {} texts {texts:?}",
-            String::from_utf8_lossy(&self.nickname),
-            self.authentication,
-            String::from_utf8_lossy(&self.password),
-            self.portrait,
-            self.gender,
-            self.age,
-            self.country,
-        )
-    }
-}
-
-impl Person {
-    pub fn plain(nickname: &str, authentication: u8) -> Self {
-        Self {
-            nickname: nickname.into(),
-            portrait: 0,
-            password: b"secret".to_vec(),
-            gender: 0,
-            age: 0,
-            country: 0,
-            province: 0,
-            education: 0,
-            occupation: 0,
-            private: Default::default(),
-            city: Vec::new(),
-            school: Vec::new(),
-            hobbies: Vec::new(),
-            description: Vec::new(),
-            authentication,
-        }
-    }
-
-    /// The texts other than nickname and password, and how long each may be.
-    fn texts(&self) -> impl Iterator<Item = (&Vec<u8>, usize)> {
-        let short = self.private.iter().chain([&self.city, &self.school]).map(|text| (text, 255));
-        short.chain([&self.hobbies, &self.description].map(|text| (text, 1_024)))
-    }
-
-    /// Whether the values are in range, but for the authentication.
-    pub fn is_fit(&self) -> bool {
-        (1..=64).contains(&self.nickname.len())
-            && is_text(&self.nickname, false)
-            && (6..=64).contains(&self.password.len())
-            && is_text(&self.password, false)
-            && self.portrait <= 255
-            && self.gender <= 2
-            && self.age <= 150
-            && self
-                .texts()
-                .all(|(text, limit)| text.len() <= limit && is_text(text, limit == 1_024))
-    }
-
-    fn content(&self, bytes: Bytes) -> Bytes {
-        let start = bytes.s(&self.nickname).m(self.portrait).s(&self.password);
-        self.behind_portrait(start, true).t(self.authentication)
-    }
-
-    /// What a profile shows of it.
-    pub fn profile(&self, bytes: Bytes, trusted: bool) -> Bytes {
-        self.behind_portrait(bytes.s(&self.nickname).m(self.portrait), trusted)
-    }
-
-    fn behind_portrait(&self, bytes: Bytes, trusted: bool) -> Bytes {
-        let private = |index: usize| if trusted { &self.private[index][..] } else { b"" };
-        let bytes = bytes.t(self.gender).t(self.age).s(private(0));
-        let bytes = bytes.t(self.country).t(self.province).s(&self.city).s(private(1));
-        let bytes = bytes.s(private(2)).t(self.education).s(&self.school).t(self.occupation);
-        let bytes = bytes.s(private(3)).s(private(4)).s(private(5));
-        bytes.s(&self.hobbies).s(&self.description)
-    }
-}
 
 /// A search whose meaning the model knows without reading statements.
 #[derive(Clone, Debug)]
@@ -149,27 +51,84 @@ impl Find {
 #[derive(Clone, Debug)]
 pub enum Ask {
     Register(Person),
-    LogIn { number: Number, password: Text, mode: u8 },
-    Send { to: Number, text: Text },
-    Broadcast { group: u8, text: Text },
-    Profile { of: Number },
-    AddGroup { name: Text },
-    RenameGroup { group: u8, name: Text },
-    DeleteGroup { group: u8 },
-    Move { moves: Vec<(Number, u8)> },
-    Online { start: Number, count: u8, direction: u8 },
+    LogIn {
+        number: Number,
+        password: Text,
+        mode: u8,
+    },
+    Send {
+        to: Number,
+        text: Text,
+    },
+    Broadcast {
+        group: u8,
+        text: Text,
+    },
+    Profile {
+        of: Number,
+    },
+    AddGroup {
+        name: Text,
+    },
+    RenameGroup {
+        group: u8,
+        name: Text,
+    },
+    DeleteGroup {
+        group: u8,
+    },
+    Move {
+        moves: Vec<(Number, u8)>,
+    },
+    Online {
+        start: Number,
+        count: u8,
+        direction: u8,
+    },
     Search(Find),
-    AddFriend { friend: Number },
-    RequestFriend { friend: Number, reason: Text },
-    DeleteFriend { friend: Number },
-    Mode { mode: u8 },
-    Monitor { watched: Number },
+    AddFriend {
+        friend: Number,
+    },
+    RequestFriend {
+        friend: Number,
+        reason: Text,
+    },
+    DeleteFriend {
+        friend: Number,
+    },
+    Mode {
+        mode: u8,
+    },
+    Monitor {
+        watched: Number,
+    },
     Change(Person),
-    Offer { to: Number, name: Text, length: u32 },
-    AnswerFile { friend: Number, allow: u8 },
-    Piece { to: Number, data: Text },
+    Offer {
+        to: Number,
+        name: Text,
+        length: u32,
+    },
+    AnswerFile {
+        friend: Number,
+        allow: u8,
+    },
+    Piece {
+        to: Number,
+        data: Text,
+    },
     Test,
-    Answer { asker: Number, consent: u8 },
+    Answer {
+        asker: Number,
+        consent: u8,
+    },
+    Want {
+        wanted: u32,
+    },
+    /// The id is the server's for what is named, which is known once the step is done.
+    Arrived {
+        named: Named,
+        id: u64,
+    },
 }
 
 /// Bytes that print shortly.
@@ -219,6 +178,8 @@ impl Ask {
             Self::Piece { .. } => 0x15,
             Self::Test => 0x16,
             Self::Answer { .. } => 0x17,
+            Self::Want { .. } => 0x40,
+            Self::Arrived { .. } => 0x42,
         }
     }
 
@@ -230,8 +191,8 @@ impl Ask {
         }
     }
 
-    /// The content of the reply that says failure, for those that have one.
-    pub fn failure_reply(&self) -> Option<Bytes> {
+    /// The content of the reply that says failure, for those that have one; `sum` is that of extensions.
+    pub fn failure_reply(&self, sum: Bytes) -> Option<Bytes> {
         let failed = Bytes::new().t(0);
         match self {
             Self::Register(_) => Some(failed.l(0)),
@@ -245,6 +206,7 @@ impl Ask {
             Self::RenameGroup { group, name } => Some(failed.t(*group).s(name)),
             Self::DeleteGroup { group } => Some(failed.t(*group)),
             Self::Move { .. } => Some(failed),
+            Self::Want { .. } => Some(sum),
             _ => None,
         }
     }
@@ -277,6 +239,8 @@ impl Ask {
             | Self::Answer { asker: number, consent: byte } => start.l(*number).t(*byte),
             Self::Piece { to, data } => start.l(*to).b(data),
             Self::Test => start,
+            Self::Want { wanted } => Bytes::new().l(*wanted),
+            Self::Arrived { id, .. } => start.b(&id.to_be_bytes()),
         }
     }
 
@@ -490,7 +454,9 @@ fn find(chance: &mut Chance) -> Find {
 /// A packet for a connection without a session.
 fn outside(chance: &mut Chance, model: &Model, connection: &Connection) -> Ask {
     let few = model.users.len() < USERS as usize;
-    match chance.weighted(&[if few { 8 } else { 1 }, 20, 1]) {
+    let choices = if connection.extensions == 0 { 8 } else { 1 };
+    match chance.weighted(&[if few { 8 } else { 1 }, 20, 1, choices]) {
+        3 => Ask::Want { wanted: chance.pick(&[7, 7, 7, 1, 2, 3, 4, 6, 0, 8, 0x8000_0005]) },
         0 => Ask::Register(person(chance, false)),
         1 => {
             let service = model.limits.services.iter().find(|one| one.0 == connection.kind);
@@ -535,7 +501,7 @@ fn inside(chance: &mut Chance, model: &Model, own: Number) -> Ask {
         },
         5 => Ask::DeleteGroup { group: group_of(chance, model, own) },
         6 => {
-            let count = 1 + chance.below(3);
+            let count = chance.below(4);
             let one =
                 |chance: &mut Chance| (number_of(chance, &friends), group_of(chance, model, own));
             Ask::Move { moves: (0..count).map(|_| one(chance)).collect() }
@@ -560,11 +526,23 @@ fn inside(chance: &mut Chance, model: &Model, own: Number) -> Ask {
 }
 
 fn outside_in_session(chance: &mut Chance, own: Number) -> Ask {
-    if chance.one_in(2) {
-        Ask::Register(person(chance, false))
-    } else {
-        Ask::LogIn { number: own, password: Text(b"secret".to_vec()), mode: 0 }
+    match chance.below(3) {
+        0 => Ask::Register(person(chance, false)),
+        1 => Ask::LogIn { number: own, password: Text(b"secret".to_vec()), mode: 0 },
+        _ => Ask::Want { wanted: u32::from(chance.byte()) % 16 },
     }
+}
+
+fn arrived(chance: &mut Chance) -> Ask {
+    let back = chance.below(3);
+    let named = chance.pick(&[
+        Named::Message(0),
+        Named::Message(back),
+        Named::Before(back),
+        Named::Everything,
+        Named::Nothing,
+    ]);
+    Ask::Arrived { named, id: 0 }
 }
 
 fn file(chance: &mut Chance, model: &Model, own: Number, friends: &[Number], byte: u8) -> Ask {
@@ -640,6 +618,8 @@ fn is_settled_ask(model: &Model, slot: Slot, ask: &Ask) -> bool {
         Ask::AnswerFile { friend, allow: 0 } => !(moving(own, *friend) && moving(*friend, own)),
         // Whether there is anything to refuse while the end of an earlier session's monitoring waits.
         Ask::Monitor { .. } => !model.full,
+        // Whether a delivery counts that the log has no room to tell of.
+        Ask::Arrived { .. } => !model.full,
         // A service program that offers a file to itself.
         Ask::Offer { to, .. } => *to != own,
         _ => true,
@@ -654,14 +634,16 @@ fn ask(chance: &mut Chance, model: &Model, slot: Slot, connection: &Connection) 
         _ => Mangle::Nothing,
     };
     let any = chance.one_in(400) && !model.users.is_empty();
+    let confirms = chance.one_in(if connection.has(IDS) { 8 } else { 500 });
     let (wanted, fits_number) = match connection.session {
+        session if confirms && (session.is_some() || any) => (arrived(chance), true),
         Some(session) => (inside(chance, model, session.number), true),
         None if any => (inside(chance, model, FIRST_NUMBER), true),
         None => (outside(chance, model, connection), false),
     };
     // A number claimed at login is nobody else's, and data up to the end is never too long.
-    let has_own = fits_number && !matches!(wanted, Ask::Register(_) | Ask::LogIn { .. })
-        || matches!(wanted, Ask::Test);
+    let without = matches!(wanted, Ask::Register(_) | Ask::LogIn { .. } | Ask::Want { .. });
+    let has_own = fits_number && !without || matches!(wanted, Ask::Test);
     let mangle = match mangle {
         Mangle::Number if !has_own => Mangle::Nothing,
         Mangle::Long if matches!(wanted, Ask::Piece { .. }) => Mangle::Nothing,
@@ -729,7 +711,7 @@ fn bad(chance: &mut Chance, slot: Slot) -> Step {
         2 => Bad::Receiver,
         3 => Bad::Kind,
         4 => Bad::TooLarge(if packet_type == 0x0F { 0x03 } else { packet_type }),
-        _ => Bad::Type(chance.pick(&[0x00, 0x0F, 0x18, 0x99, 0xFF])),
+        _ => Bad::Type(chance.pick(&[0x00, 0x0F, 0x18, 0x41, 0x43, 0xFF])),
     };
     Step::Bad(slot, bad)
 }

@@ -1,5 +1,6 @@
 //! Registrations and profiles. Protocol section 4, `0x01` and `0x12`.
 
+use super::groups::user;
 use super::{List, Must, Refusal, check_text};
 use crate::codec::charset::{Breaks, Charset};
 use crate::codec::profile::Profile;
@@ -62,13 +63,18 @@ pub fn register<'a>(
 }
 
 /// A change of a profile whose fields have been checked and whose password, if it is a new one, has been
-/// hashed.
-#[must_use]
-pub const fn change_profile<'a>(
+/// hashed; `None` where everything stays as it is.
+pub fn change_profile<'a>(
+    state: &State,
     number: ServiceNumber,
     profile: Profile<'a>,
     authentication: Option<Authentication>,
     password_hash: Option<&'a str>,
-) -> Event<'a> {
-    Event::ProfileChanged { number, authentication, password_hash, profile }
+) -> Result<Option<Event<'a>>, Refusal> {
+    let old = user(state, number)?;
+    let is_same = password_hash.is_none()
+        && old.profile() == profile
+        && authentication.is_none_or(|setting| setting == old.authentication());
+    let event = Event::ProfileChanged { number, authentication, password_hash, profile };
+    Ok((!is_same).then_some(event))
 }

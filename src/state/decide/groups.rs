@@ -23,17 +23,17 @@ pub fn add<'a>(
     Ok(Event::GroupAdded { owner, group, name })
 }
 
-/// Another name for a group.
+/// Another name for a group; `None` where it has that name.
 pub fn rename<'a>(
     state: &State,
     owner: ServiceNumber,
     group: GroupNumber,
     name: &'a [u8],
     charset: Charset,
-) -> Result<Event<'a>, Refusal> {
+) -> Result<Option<Event<'a>>, Refusal> {
     check_name(name, charset)?;
-    check_group(user(state, owner)?, group)?;
-    Ok(Event::GroupRenamed { owner, group, name })
+    let old = user(state, owner)?.group(group).ok_or(Refusal::UnknownGroup(group))?;
+    Ok((*old.name != *name).then_some(Event::GroupRenamed { owner, group, name }))
 }
 
 /// A group's end: its friends go to group 1.
@@ -51,7 +51,7 @@ pub fn delete<'a>(
     Ok(Event::GroupDeleted { owner, group })
 }
 
-/// Friends into other groups, all of them or none; `None` where there is nothing to move.
+/// Friends into other groups, all of them or none; `None` where all of them end up where they are.
 pub fn move_friends<'a>(
     state: &State,
     owner: ServiceNumber,
@@ -66,15 +66,17 @@ pub fn move_friends<'a>(
         ends.insert(friend, group);
     }
     let mut changes: BTreeMap<GroupNumber, isize> = BTreeMap::new();
+    let mut any_moves = false;
     for (friend, to) in ends {
         let from = user.friend(friend).map_or(to, |friend| friend.group);
+        any_moves |= from != to;
         *changes.entry(from).or_default() -= 1;
         *changes.entry(to).or_default() += 1;
     }
     for (group, change) in changes {
         check_room(user, group, usize::try_from(change).unwrap_or(0))?;
     }
-    Ok((!moves.is_empty()).then_some(Event::FriendsMoved { owner, moves }))
+    Ok(any_moves.then_some(Event::FriendsMoved { owner, moves }))
 }
 
 /// The group, if it is one of this user's.
