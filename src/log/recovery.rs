@@ -10,6 +10,7 @@ use super::base::BASE_NAME;
 use super::error::{Doing, Failed, OpenError, ReadError};
 use super::format::{HEADER_LEN, Mark, SegmentHeader, Slots, seed_of};
 use super::prepare::{NEXT_NAME, Prepared, reserve, write_zeros};
+use super::progress::{Counter, Progress};
 use super::reader::{Reader, Segment, open_listed};
 use super::step::{End, Record, Step, Torn, locate};
 use super::storage::{Access, Lock, Storage, StoredFile};
@@ -136,11 +137,26 @@ impl<S: Storage> Log<S> {
     /// As in [`TABLE`]. Nothing has been changed then, unless the storage failed during a repair,
     /// which the next call does again.
     pub fn open<E>(
+        storage: S,
+        options: Options,
+        fresh_log_id: u64,
+        now: UnixMillis,
+        each: impl FnMut(&Record<'_>) -> Result<(), E>,
+    ) -> Result<(Self, Recovery), OpenError<E>> {
+        Self::open_watched(storage, options, fresh_log_id, now, each, |_| ())
+    }
+
+    /// The same, and tells `watch` after each batch how far it is.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_watched<E>(
         mut storage: S,
         options: Options,
         fresh_log_id: u64,
         now: UnixMillis,
         mut each: impl FnMut(&Record<'_>) -> Result<(), E>,
+        mut watch: impl FnMut(&Progress),
     ) -> Result<(Self, Recovery), OpenError<E>> {
         let options = options.bounded();
         match storage.lock(Lock::Server) {
@@ -150,7 +166,7 @@ impl<S: Storage> Log<S> {
             locked => locked.map_err(Failed::at(&storage, "", Doing::Lock))?,
         }
         let mut recovery = Recovery::default();
-        let replay = replay(&storage, options.charset, &mut recovery, &mut each)?;
+        let replay = replay(&storage, options.charset, &mut recovery, &mut each, &mut watch)?;
         remove_leftovers(&mut storage, &mut recovery)?;
         let log = if replay.segments.is_empty() {
             recovery.found.push(Found::Nothing);
@@ -171,12 +187,14 @@ fn replay<S: Storage, E>(
     charset: u8,
     recovery: &mut Recovery,
     each: &mut impl FnMut(&Record<'_>) -> Result<(), E>,
+    watch: &mut impl FnMut(&Progress),
 ) -> Result<Replay, OpenError<E>> {
     let mut reader = Reader::open(storage)?;
     if let Some(found) = reader.charset()?.filter(|found| *found != charset) {
         let file = storage.path(&reader.segments()[0].name);
         return Err(OpenError::Charset { file, found, wanted: charset });
     }
+    let mut counter = Counter::begin(storage, reader.segments())?;
     let end = loop {
         let batch = match reader.next_batch()? {
             Step::Batch(batch) => batch,
@@ -187,6 +205,7 @@ fn replay<S: Storage, E>(
             recovery.events += u64::from(batch.header.count);
         }
         recovery.bytes += batch.header.total();
+        counter.count(&batch);
         let refused = batch.records().find_map(|record| {
             let error = each(&record).err()?;
             Some((record.seq, locate(record.place).1, error))
@@ -195,6 +214,7 @@ fn replay<S: Storage, E>(
             let file = storage.path(&reader.segments()[segment].name);
             return Err(OpenError::Meaning { file, offset, seq, error });
         }
+        watch(&counter.progress);
     };
     let torn = match end {
         End::Whole => None,
