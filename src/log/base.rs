@@ -20,7 +20,7 @@ pub(super) const BASE_NAME: &str = "base.tmp";
 const WRITE_STEP: usize = 1 << 20;
 /// Bytes after which what was written is synced, so that no single sync is so long that a server's
 /// own syncs wait behind it.
-const SYNC_STEP: u64 = 4 << 20;
+pub(super) const SYNC_STEP: u64 = 4 << 20;
 
 /// What a base says about the log that it belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -247,7 +247,11 @@ pub(super) fn unread(name: String, seq: Seq) -> Segment {
 /// # Errors
 /// If the storage fails. The log is then what it was before, or what it is afterwards.
 pub fn publish<S: Storage>(storage: &S, origin: &Origin) -> Result<(), Failed> {
-    let name = base_name(origin.seq);
+    publish_as(storage, origin.seq)
+}
+
+pub(super) fn publish_as<S: Storage>(storage: &S, seq: Seq) -> Result<(), Failed> {
+    let name = base_name(seq);
     // The segment behind the base may have got its name a moment ago: it must not be younger on the
     // disk than the base's.
     storage.sync_folder().map_err(Failed::at(storage, "", Doing::Sync))?;

@@ -18,8 +18,8 @@ use rustix::io::Errno;
 use super::map::map;
 use super::storage::{Access, Lock, Storage, StoredFile};
 
-const LOCK_NAME: &str = "LOCK";
-const COMPACTION_LOCK_NAME: &str = "COMPACT";
+pub(super) const LOCK_NAME: &str = "LOCK";
+pub(super) const COMPACTION_LOCK_NAME: &str = "COMPACT";
 
 /// A folder on a real disk.
 #[derive(Debug)]

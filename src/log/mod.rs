@@ -5,6 +5,7 @@
 //! table of recovery.
 
 mod adoption;
+pub mod backup;
 mod base;
 mod disk;
 mod error;

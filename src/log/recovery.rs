@@ -322,7 +322,7 @@ fn reopen<S: Storage>(
 }
 
 /// A crash may have come between the new segment's name and the old one's note of it.
-fn note_closed<S: Storage>(
+pub(super) fn note_closed<S: Storage>(
     storage: &S,
     segment: &Segment,
     mark: Mark,
