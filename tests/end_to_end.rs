@@ -5,6 +5,8 @@ mod kit;
 #[path = "kit/live.rs"]
 mod live;
 
+#[path = "end_to_end/backup.rs"]
+mod backup;
 #[path = "end_to_end/commands.rs"]
 mod commands;
 #[path = "end_to_end/compact.rs"]

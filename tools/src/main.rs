@@ -3,6 +3,7 @@
 //! Owns the table of commands and the page that lists them. What a command does, and which options it
 //! has, stands in the command's own file.
 
+mod backup;
 mod client;
 mod compact;
 mod failure;
@@ -47,6 +48,12 @@ const COMMANDS: &[Command] = &[
         arguments: compact::ARGUMENTS,
         about: compact::ABOUT,
         run: compact::run,
+    },
+    Command {
+        name: "backup",
+        arguments: backup::ARGUMENTS,
+        about: backup::ABOUT,
+        run: backup::run,
     },
     Command { name: "stat", arguments: stat::ARGUMENTS, about: stat::ABOUT, run: stat::run },
     Command {
