@@ -19,6 +19,8 @@ mod durability;
 mod endings;
 #[path = "end_to_end/files.rs"]
 mod files;
+#[path = "end_to_end/full.rs"]
+mod full;
 #[path = "end_to_end/limits.rs"]
 mod limits;
 #[path = "end_to_end/pressure.rs"]

@@ -374,6 +374,25 @@ fn save_torn<S: Storage>(
         target = format!("{:020}-{copy}.torn", torn.after.0);
         copy += 1;
     }
+    let copied = copy_torn(storage, file, name, torn);
+    let named = copied.and_then(|()| {
+        storage.rename(TORN_NAME, &target).map_err(Failed::at(storage, &target, Doing::Rename))
+    });
+    if named.is_err() {
+        // Half a copy is worth nothing, and may take the room that the next start needs.
+        let _ = storage.remove(TORN_NAME);
+    }
+    named?;
+    storage.sync_folder().map_err(Failed::at(storage, "", Doing::Sync))?;
+    Ok(storage.path(&target))
+}
+
+fn copy_torn<S: Storage>(
+    storage: &S,
+    file: &S::File,
+    name: &str,
+    torn: &Torn,
+) -> Result<(), Failed> {
     let failed = |doing| Failed::at(storage, TORN_NAME, doing);
     let mut out = storage.create(TORN_NAME).map_err(failed(Doing::Create))?;
     let mut buffer = vec![0; COPY_CHUNK];
@@ -388,10 +407,7 @@ fn save_torn<S: Storage>(
         out.write_at(&buffer[..count], done).map_err(failed(Doing::Write))?;
         done += count as u64;
     }
-    out.sync_data().map_err(failed(Doing::Sync))?;
-    storage.rename(TORN_NAME, &target).map_err(Failed::at(storage, &target, Doing::Rename))?;
-    storage.sync_folder().map_err(Failed::at(storage, "", Doing::Sync))?;
-    Ok(storage.path(&target))
+    out.sync_data().map_err(failed(Doing::Sync))
 }
 
 /// Gives the last segment's file the length that its header says.

@@ -18,6 +18,7 @@ use super::prepare::{Prepared, ZERO_AHEAD, ZERO_STEP, discard, write_zeros};
 use super::step::{locate, place_at};
 use super::storage::{Storage, StoredFile};
 use crate::id::{MonoMillis, Place, Seq, UnixMillis};
+use crate::limits::{LOG_RESERVE_BYTES, LOG_RESERVE_PART};
 
 /// A witness is written with every so many batches: each costs a sync 15 % more time.
 const BATCHES_PER_WITNESS: u32 = 64;
@@ -92,6 +93,9 @@ pub struct Log<S: Storage> {
     pub(super) last: Mark,
     pub(super) time: UnixMillis,
     pub(super) next: Option<Prepared<S::File>>,
+    /// Where the system let no file be written beyond when it was last asked.
+    pub(super) size_limit: u64,
+    pub(super) reserve_released: bool,
     pub(super) timers: Timers,
     pub(super) failed: Option<Failed>,
 }
@@ -185,6 +189,8 @@ impl<S: Storage> Log<S> {
             batch: OpenBatch::new(),
             time,
             next: None,
+            size_limit: u64::MAX,
+            reserve_released: false,
             timers: Timers { unnoted, unprepared: start, ..Timers::default() },
             failed: None,
         }
@@ -252,6 +258,18 @@ impl<S: Storage> Log<S> {
         Ok((seq, place_at(self.active_id, offset)))
     }
 
+    /// Lets the rest of the log be filled even where no other segment can be had. A server that stops calls
+    /// it: what is known to be delivered then is not sent again after the next start.
+    pub const fn release_reserve(&mut self) {
+        self.reserve_released = true;
+    }
+
+    /// Whether there was no room for another segment when it was last tried.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.timers.full_until.is_some()
+    }
+
     /// Sees to it that so many records with so many bytes of payload in all go into one batch, if
     /// they are appended next and with one time.
     ///
@@ -263,18 +281,26 @@ impl<S: Storage> Log<S> {
         if more > BATCH_PAYLOAD_MAX {
             return Err(AppendError::TooLong { len: more });
         }
-        let size = self.active.header.size;
-        let fits = |end: u64, len: usize| end + batch_len(len) <= size;
-        let together = self.batch.payload_len() + more;
-        if together <= BATCH_PAYLOAD_MAX && fits(self.last.end, together) {
-            return Ok(());
+        let open = self.batch.payload_len();
+        let (mut end, mut joins) = (self.last.end + batch_len(open + more), true);
+        if self.batch.count == 0 {
+            self.size_limit = self.storage.size_limit();
+        } else if open + more > BATCH_PAYLOAD_MAX || end > self.limit() {
+            (end, joins) = (self.last.end + batch_len(open) + batch_len(more), false);
         }
-        let end = if self.batch.count > 0 {
-            self.last.end + batch_len(self.batch.payload_len())
-        } else {
-            self.last.end
-        };
-        if fits(end, more) { Ok(self.write_batch()?) } else { self.begin_segment(more) }
+        if end > self.limit() {
+            return self.begin_segment(more);
+        }
+        let reserve = LOG_RESERVE_BYTES.min(self.active.header.size / LOG_RESERVE_PART);
+        if end > self.limit().saturating_sub(reserve) && !self.reserve_released {
+            self.secure_next()?;
+        }
+        if joins { Ok(()) } else { Ok(self.write_batch()?) }
+    }
+
+    /// Where nothing can be written beyond in the active segment.
+    fn limit(&self) -> u64 {
+        self.active.header.size.min(self.size_limit)
     }
 
     /// Closes the active segment, if it has a batch, so that it can be compacted. Answers whether it has.
@@ -322,6 +348,7 @@ impl<S: Storage> Log<S> {
     pub fn housekeep(&mut self, now: MonoMillis) -> Result<(), Failed> {
         self.check()?;
         self.timers.clock = now;
+        self.size_limit = self.storage.size_limit();
         self.sync_when_due()?;
         let due = |at: Option<MonoMillis>| at.is_some_and(|at| now >= at.plus(IDLE_MILLIS));
         if due(self.timers.unnoted) {
@@ -470,7 +497,8 @@ impl<S: Storage> Log<S> {
     fn note(&mut self) -> Result<(), Failed> {
         self.active.batches_unnoted = 0;
         self.timers.unnoted = None;
-        if self.active.noted >= self.active.proven.seq {
+        // A note only helps to judge a torn end: it can wait for a higher limit on the size of files.
+        if self.active.noted >= self.active.proven.seq || self.limit() < HEADER_LEN {
             return Ok(());
         }
         let done = self.active.note(self.active.proven, self.options.is_weak(), false, self.seed);
@@ -480,10 +508,10 @@ impl<S: Storage> Log<S> {
     /// Whether commits will soon meet blocks without zeros. Only a sync in each commit suffers from
     /// it.
     fn wants_zeros(&self) -> bool {
-        let Active { zeroed, header, .. } = &self.active;
+        let zeroed = self.active.zeroed.max(self.last.end);
         self.options.durability == Durability::Always
-            && *zeroed < header.size
-            && *zeroed < self.last.end + ZERO_AHEAD / 2
+            && zeroed < self.limit()
+            && zeroed < self.last.end + ZERO_AHEAD / 2
     }
 
     fn wants_next(&self) -> bool {
@@ -495,7 +523,7 @@ impl<S: Storage> Log<S> {
     fn prepare(&mut self) -> Result<(), Failed> {
         if self.wants_zeros() {
             let from = self.active.zeroed.max(self.last.end);
-            let len = ZERO_STEP.min(self.active.header.size - from);
+            let len = ZERO_STEP.min(self.limit() - from);
             let done = write_zeros(&mut self.active.file, from, len);
             let done = done.map_err(|error| self.failed_at(Doing::Write)(error));
             self.latch(done)?;
@@ -511,6 +539,9 @@ impl<S: Storage> Log<S> {
     }
 
     fn prepare_next(&mut self) -> Result<(), Failed> {
+        if self.check_limit(self.options.segment_size).is_err() {
+            return Ok(());
+        }
         let done = match self.next.take() {
             None => Prepared::begin(&self.storage, self.options.segment_size),
             Some(mut next) => next.step(&self.storage).map(|()| next),
@@ -524,10 +555,27 @@ impl<S: Storage> Log<S> {
                 Ok(())
             }
             Err(failed) if failed.is_full() => {
-                self.timers.full_until = Some(self.timers.clock.plus(RETRY_MILLIS));
+                self.wait_for_room();
                 Ok(())
             }
             Err(failed) => self.latch(Err(failed)),
+        }
+    }
+
+    /// Has the next segment's file at hand: then this one may be filled to its end.
+    fn secure_next(&mut self) -> Result<(), AppendError> {
+        self.check_limit(self.options.segment_size)?;
+        if self.next.as_ref().is_some_and(|next| next.ready) {
+            return Ok(());
+        }
+        match self.take_next(self.options.segment_size) {
+            Err(failed) => Err(self.full_or_failed(failed)),
+            Ok(None) => Err(AppendError::Full),
+            Ok(next) => {
+                self.next = next;
+                self.timers.full_until = None;
+                Ok(())
+            }
         }
     }
 
@@ -536,6 +584,7 @@ impl<S: Storage> Log<S> {
     fn begin_segment(&mut self, payload_len: usize) -> Result<(), AppendError> {
         let needed = (HEADER_LEN + batch_len(payload_len)).next_multiple_of(HEADER_LEN);
         let size = self.options.segment_size.max(needed);
+        self.check_limit(size)?;
         let mut file = match self.take_next(size) {
             Err(failed) => return Err(self.full_or_failed(failed)),
             Ok(None) => return Err(AppendError::Full),
@@ -563,8 +612,14 @@ impl<S: Storage> Log<S> {
             }
         };
         let zeroed = file.zeroed;
-        let published = file.publish(&self.storage, &header);
-        let file = self.latch(published)?;
+        let file = match file.publish(&self.storage, &header) {
+            // The old name still stands: it is as if there had been no file.
+            Err(failed) if failed.doing == Doing::Rename => {
+                discard(&self.storage);
+                return Err(self.full_or_failed(failed));
+            }
+            published => self.latch(published)?,
+        };
         if !self.is_unused() {
             let closed = self.note_closed();
             self.latch(closed)?;
@@ -586,11 +641,24 @@ impl<S: Storage> Log<S> {
 
     fn full_or_failed(&mut self, failed: Failed) -> AppendError {
         if failed.is_full() {
-            self.timers.full_until = Some(self.timers.clock.plus(RETRY_MILLIS));
+            self.wait_for_room();
             return AppendError::Full;
         }
         self.failed = Some(failed.clone());
         AppendError::Failed(failed)
+    }
+
+    fn wait_for_room(&mut self) {
+        self.timers.full_until = Some(self.timers.clock.plus(RETRY_MILLIS));
+    }
+
+    /// Whether the system lets a segment of that size be written to its end.
+    fn check_limit(&mut self, size: u64) -> Result<(), AppendError> {
+        if size <= self.size_limit {
+            return Ok(());
+        }
+        self.wait_for_room();
+        Err(AppendError::Full)
     }
 
     /// Whether the active segment has no batch: then one of the same name takes its place.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::JournalError;
 use crate::codec::charset::Charset;
-use crate::log::{Damage, OpenError};
+use crate::log::{Damage, Failed, OpenError};
 use crate::state::{EventError, KeptError, RecordError};
 
 /// Why a server does not start, or ends.
@@ -100,12 +100,23 @@ fn show_open(
                 "{folder}: its text is in {found}, not in {wanted}; start with --charset {found}"
             )
         }
-        OpenError::InUse { .. }
-        | OpenError::Storage(_)
-        | OpenError::Newer { .. }
-        | OpenError::Compacted => {
+        OpenError::Storage(failed) => match what_helps(failed) {
+            Some(remedy) => write!(f, "{error}; {remedy}, and start again"),
+            None => write!(f, "{error}"),
+        },
+        OpenError::InUse { .. } | OpenError::Newer { .. } | OpenError::Compacted => {
             write!(f, "{error}")
         }
+    }
+}
+
+/// What to do where there was no room: a server that does not start cannot wait for it.
+fn what_helps(failed: &Failed) -> Option<&'static str> {
+    match failed.error.kind() {
+        io::ErrorKind::StorageFull => Some("make room on the disk"),
+        io::ErrorKind::QuotaExceeded => Some("make room within the quota"),
+        io::ErrorKind::FileTooLarge => Some("raise the limit on the size of files"),
+        _ => None,
     }
 }
 

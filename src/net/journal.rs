@@ -43,7 +43,8 @@ impl std::error::Error for JournalError {}
 pub(super) struct Journal {
     log: Log<DiskStorage>,
     broken: OnceCell<JournalError>,
-    /// The log grew no further the last time; said once, until it grows again.
+    /// A change was refused, and there has been no room for another log file since. Said when it begins and
+    /// when it is over.
     full: bool,
 }
 
@@ -70,7 +71,7 @@ impl Journal {
         }
         match self.log.append(time, kind, payload) {
             Ok(added) => {
-                self.full = false;
+                self.note_room();
                 Ok(added)
             }
             Err(AppendError::Full) => {
@@ -114,7 +115,14 @@ impl Journal {
 
     /// Does a little of what can be done ahead of need.
     pub(super) fn housekeep(&mut self, now: MonoMillis) -> Result<(), JournalError> {
-        self.log.housekeep(now).map_err(JournalError::Log)
+        self.log.housekeep(now).map_err(JournalError::Log)?;
+        self.note_room();
+        Ok(())
+    }
+
+    /// From now on what is left of the log may be filled, even where it cannot grow.
+    pub(super) const fn release_reserve(&mut self) {
+        self.log.release_reserve();
     }
 
     /// Looks whether a tool has compacted the log.
@@ -155,6 +163,14 @@ impl Journal {
     /// Syncs and closes the log.
     pub(super) fn close(self) -> Result<(), JournalError> {
         self.log.close().map_err(JournalError::Log)
+    }
+
+    /// A small change may still fit where a large one was refused: only another log file is room.
+    fn note_room(&mut self) {
+        if self.full && !self.log.is_full() {
+            self.full = false;
+            ::log::warn!("there is room on the disk again: changes are taken");
+        }
     }
 
     fn latch(&self, error: JournalError) {

@@ -6,7 +6,7 @@ use super::*;
 fn two_segments() -> MemDisk {
     let disk = MemDisk::new();
     let (mut log, ..) = open(disk.clone());
-    while disk.files().len() < 2 {
+    while segments(&disk) < 2 {
         fill(&mut log, 1);
     }
     fill(&mut log, 2);
