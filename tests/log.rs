@@ -6,8 +6,14 @@
 mod damage;
 #[path = "kit/disk.rs"]
 mod disk;
+#[path = "log/layout.rs"]
+mod layout;
+#[path = "log/matrix.rs"]
+mod matrix;
 #[path = "log/room.rs"]
 mod room;
+#[path = "log/shuffle.rs"]
+mod shuffle;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,7 +22,7 @@ use std::io;
 
 use disk::{Call, MemDisk};
 use oicq::id::{MonoMillis, Place, Seq, UnixMillis};
-use oicq::log::format::{self, HEADER_LEN, WITNESS_OFFSETS};
+use oicq::log::format::{self, HEADER_LEN};
 use oicq::log::{
     AppendError, BaseSize, BaseWriter, Damage, DiskStorage, Durability, End, Found, Log, OpenError,
     Options, Origin, Reader, Recovery, Resumed, Step, Storage, StoredFile, TABLE, What, collect,

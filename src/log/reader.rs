@@ -251,9 +251,12 @@ impl<'s, S: Storage> Reader<'s, S> {
             return Ok(Resumed::Finished { durable: self.durable });
         }
         self.pending = [None; 2];
-        let expected = self.mark.seq.next();
+        let mut expected = self.mark.seq.next();
         let base = self.segment().base();
-        let found = self.find_batch(expected)?;
+        // A base counts its records on its own: its batches are no others', whatever their numbers.
+        let header = self.segment().header.as_ref();
+        let is_misnamed = header.is_some_and(|header| header.is_base != base.is_some());
+        let found = if is_misnamed { None } else { self.find_batch(expected)? };
         let first = if let Some((offset, header)) = found {
             let before = Seq(header.first.0 - 1);
             self.mark = Mark { seq: before, end: offset, checksum: header.chain };
@@ -262,21 +265,19 @@ impl<'s, S: Storage> Reader<'s, S> {
             self.state = State::Read;
             header.first
         } else if let Some(next) = self.segments.get(self.index + 1) {
-            let first = next.first.max(base.map_or(expected, Seq::next));
             let noted = self.segment().slots.newest().map(|note| note.mark.seq.0);
+            let (first, own) = (next.first, expected.0);
+            expected = base.map_or(expected, Seq::next);
+            let base_lost = base.is_some() && noted.is_none_or(|noted| noted >= own);
+            // Whether the next file follows its own header tells, where part of a base is to be named here.
+            let first = if base_lost { expected } else { first.max(expected) };
             self.mark.seq = Seq(first.0 - 1);
             self.index += 1;
             self.adopt = true;
             self.state = State::Enter;
-            if let Some(base) = base
-                && first == base.next()
-            {
+            if base_lost {
                 self.mark_before = self.mark;
-                let last = noted.filter(|noted| *noted >= expected.0);
-                return Ok(match noted {
-                    Some(noted) if noted < expected.0 => Resumed::Intact,
-                    _ => Resumed::BaseLost { first: expected.0, last },
-                });
+                return Ok(Resumed::BaseLost { first: own, last: noted });
             }
             first
         } else {
@@ -336,7 +337,11 @@ impl<'s, S: Storage> Reader<'s, S> {
     fn damage(&self, offset: u64, what: What) -> End {
         let file = self.storage.path(&self.segment().name);
         // All of a base stands for one sequence number.
-        let seq = self.segment().base().unwrap_or_else(|| self.mark.seq.next());
+        let seq = match self.segment().base() {
+            Some(base) if what == What::Missing => base.next(),
+            Some(base) => base,
+            None => self.mark.seq.next(),
+        };
         End::Damaged(Damage { file, offset, seq, what })
     }
 
@@ -420,16 +425,14 @@ impl<'s, S: Storage> Reader<'s, S> {
         }
     }
 
-    /// A bad slot is a torn write only where nothing was synced behind that write.
-    fn check_slots(&mut self, slots: Slots) -> Result<(), ReadError> {
+    fn check_slots(&mut self, mut slots: Slots) -> Result<(), ReadError> {
         let is_base = self.segment().is_base;
-        let excused = if is_base {
-            // A base is written as a whole, with its last note.
-            slots.bad_count() == 0 && slots.newest().is_some_and(|note| note.closed)
-        } else {
-            slots.bad_count() == 0
-                || (slots.bad_count() == 1 && (self.is_last() || self.next_is_unused()?))
-        };
+        let mut excused = self.excuses(&slots)?;
+        if !excused {
+            // A live server may have been writing to them, or have closed the segment since.
+            slots = self.read_slots_again()?;
+            excused = self.excuses(&slots)?;
+        }
         self.pending = slots.notes;
         for note in slots.notes.into_iter().flatten().filter(|_| !is_base) {
             self.durable = self.durable.max(note.mark.seq);
@@ -441,6 +444,28 @@ impl<'s, S: Storage> Reader<'s, S> {
             self.state = State::Ended(self.damage(WITNESS_OFFSETS[slot], What::WitnessWrong));
         }
         Ok(())
+    }
+
+    /// Whether slots are as they may be found. A bad one is a torn write only where nothing was synced behind
+    /// that write.
+    fn excuses(&self, slots: &Slots) -> Result<bool, ReadError> {
+        Ok(match () {
+            // A base is written as a whole, with its last note.
+            () if self.segment().is_base || slots.say_closed() => slots.say_closed(),
+            () if self.is_last() => slots.may_be_torn(),
+            () => slots.may_be_torn() && self.next_is_unused()?,
+        })
+    }
+
+    fn read_slots_again(&mut self) -> Result<Slots, ReadError> {
+        let failed = Failed::at(self.storage, &self.segments[self.index].name, Doing::Read);
+        let file = self.file.as_ref().expect("a segment is entered before its slots are checked");
+        let seed = self.seed.expect("entering a segment finds the seed");
+        let block_len = usize::try_from(HEADER_LEN).expect("the header is one page");
+        self.window.clear();
+        let slots = Slots::decode(self.window.get(file, 0, block_len).map_err(failed)?, seed);
+        self.segments[self.index].slots = slots;
+        Ok(slots)
     }
 
     /// Whether the segment behind this one is the last, and has no batch yet.
@@ -560,8 +585,11 @@ impl<'s, S: Storage> Reader<'s, S> {
             self.judge_closed(fault)?
         };
         let Some(end) = end else {
-            if let (Some(base), Some(header)) = (self.segment().base(), &self.segment().header) {
-                self.mark = Mark { seq: base, end: self.mark.end, checksum: header.chain };
+            if let Some(base) = self.segment().base() {
+                let chain = self.segment().header.as_ref().map(|header| header.chain);
+                self.adopt = chain.is_none();
+                let checksum = chain.unwrap_or_default();
+                self.mark = Mark { seq: base, end: self.mark.end, checksum };
             }
             self.closed_mark = self.mark;
             self.index += 1;
@@ -589,13 +617,15 @@ impl<'s, S: Storage> Reader<'s, S> {
         let (expected, found) = (segment.limit(), segment.len);
         let continued = segment.base().unwrap_or(self.mark.seq).next();
         let noted = self.pending.iter().flatten().any(|note| note.mark.seq > self.mark.seq);
+        let missing = next.first > continued;
         Ok(if last.is_some() {
             Some(self.damage(from, What::Noise))
         } else if found != expected {
-            Some(self.damage(found.min(expected), What::Length { expected, found }))
+            let offset = if noted || missing { from } else { found.min(expected) };
+            Some(self.damage(offset, What::Length { expected, found }))
         } else if noted {
             Some(self.damage(from, What::Vanished))
-        } else if next.first > continued {
+        } else if missing {
             Some(self.damage(from, What::Missing))
         } else {
             None
@@ -643,16 +673,17 @@ impl<'s, S: Storage> Reader<'s, S> {
         })
     }
 
-    /// Where the last byte ends that is not 0, and whether a later batch says that what belongs
-    /// here had been on disk.
+    /// Where the last byte ends that is not 0, and whether another batch shows that what belongs here had
+    /// been on disk: a later one says so, and where one is written at a time, any.
     fn search_tail(&mut self, from: u64) -> Result<(Option<u64>, bool), ReadError> {
         let (expected, mut later) = (self.mark.seq.next(), false);
-        let until = self.segment().limit().max(self.segment().len);
+        let one_at_a_time = !self.segment().is_weak();
+        let until = self.segment().len;
         let failed = Failed::at(self.storage, &self.segments[self.index].name, Doing::Read);
         let file = self.file.as_ref().expect("a segment is entered before its batches");
         let seed = self.seed.expect("entering a segment finds the seed");
-        let last = self.window.search(file, from, until, seed, |_, header| {
-            later |= header.durable >= expected;
+        let last = self.window.search(file, from, until, seed, |offset, header| {
+            later |= header.durable >= expected || (one_at_a_time && offset > from);
             false
         });
         Ok((last.map_err(failed)?, later))
@@ -662,7 +693,7 @@ impl<'s, S: Storage> Reader<'s, S> {
     fn find_batch(&mut self, expected: Seq) -> Result<Option<(u64, BatchHeader)>, ReadError> {
         let mut from = self.mark.end;
         loop {
-            let until = self.segment().limit().max(self.segment().len);
+            let (until, limit) = (self.segment().len, self.segment().limit());
             let failed = Failed::at(self.storage, &self.segments[self.index].name, Doing::Read);
             let file = self.file.as_ref().expect("only an entered segment can be damaged");
             let seed = self.seed.expect("entering a segment finds the seed");
@@ -675,7 +706,7 @@ impl<'s, S: Storage> Reader<'s, S> {
             let Some((offset, header)) = found else { return Ok(None) };
             let mut start = [0; BATCH_HEADER_LEN];
             let crc = header.encode(seed, &mut start);
-            let inside = offset + header.total() <= until;
+            let inside = offset + header.total() <= until.max(limit);
             if inside && self.check_payload(offset, &header, crc)?.is_ok() {
                 return Ok(Some((offset, header)));
             }

@@ -1,15 +1,13 @@
 //! A stretch of a file in memory, moved forwards in large steps; and the search for batches in it.
 //!
-//! Owns the reader's one buffer: a chunk, or the largest batch met so far. Behind the end of the
-//! file it shows zeros, as a preallocated segment has them. It never judges what it shows.
+//! Owns the reader's one buffer: a chunk, or the largest batch met so far, which is why reading takes less
+//! than twice as much even while the buffer grows. Behind the end of the file it shows zeros, as a
+//! preallocated segment has them. It never judges what it shows.
 
 use std::io;
 
-use byteorder::ByteOrder;
-
 use super::format::{ALIGNMENT, BATCH_HEADER_LEN, BATCH_MAGIC, BatchHeader, SECTOR_LEN, is_zero};
 use super::storage::StoredFile;
-use crate::codec::Order;
 
 /// Bytes read at once: large enough that the calls cost nothing beside the checksums.
 const CHUNK: usize = 1 << 20;
@@ -64,17 +62,17 @@ impl Window {
 
     fn move_to<F: StoredFile>(&mut self, file: &F, offset: u64, len: usize) -> io::Result<()> {
         let skip = offset.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok());
-        let kept = match skip.filter(|skip| *skip < self.filled) {
-            Some(skip) => {
-                self.bytes.copy_within(skip..self.filled, 0);
-                self.filled - skip
-            }
-            None => 0,
-        };
+        let kept = skip.filter(|skip| *skip < self.filled).map_or(0..0, |skip| skip..self.filled);
         self.filled = 0;
         if self.bytes.len() < len {
-            self.bytes.resize(len, 0);
+            // Exactly as much as is wanted: to grow by more would be a bound that nobody knows.
+            let mut bytes = vec![0; len];
+            bytes[..kept.len()].copy_from_slice(&self.bytes[kept.clone()]);
+            self.bytes = bytes;
+        } else {
+            self.bytes.copy_within(kept.clone(), 0);
         }
+        let kept = kept.len();
         let count = file.read_at(&mut self.bytes[kept..len], offset + kept as u64)?;
         self.bytes[kept + count..len].fill(0);
         self.start = offset;
@@ -101,15 +99,14 @@ impl Window {
             let mut skip = 0;
             while skip < step {
                 let rest = &chunk[skip..];
-                if rest.len() >= 4096 && is_zero(&rest[..4096]) {
-                    skip += 4096;
+                if rest[..ALIGNMENT] == [0; ALIGNMENT] {
+                    let blank = |len: &usize| rest.get(..*len).is_some_and(is_zero);
+                    skip += [4096, SECTOR_LEN].into_iter().find(blank).unwrap_or(ALIGNMENT);
                     continue;
                 }
                 let offset = at + skip as u64;
-                if Order::read_u64(rest) != 0 {
-                    last = Some(offset + ALIGNMENT as u64);
-                }
-                if Order::read_u32(rest) == BATCH_MAGIC
+                last = Some(offset + ALIGNMENT as u64);
+                if rest[..4] == BATCH_MAGIC.to_be_bytes()
                     && let Some((header, _)) = BatchHeader::decode(rest, seed)
                     && found(offset, &header)
                 {

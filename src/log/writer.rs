@@ -122,6 +122,8 @@ pub(super) struct Active<F> {
     pub(super) noted: Seq,
     pub(super) counter: u64,
     pub(super) batches_unnoted: u32,
+    /// The latest witness may not be on disk; until it is, there is no other one.
+    note_unsynced: bool,
 }
 
 /// The records that were appended since the last commit, behind room for the batch's header.
@@ -479,6 +481,7 @@ impl<S: Storage> Log<S> {
         let done = done.map_err(|error| self.failed_at(Doing::Sync)(error));
         self.latch(done)?;
         self.active.synced = self.last;
+        self.active.note_unsynced = false;
         self.timers.unsynced = None;
         Ok(())
     }
@@ -498,9 +501,11 @@ impl<S: Storage> Log<S> {
         self.active.batches_unnoted = 0;
         self.timers.unnoted = None;
         // A note only helps to judge a torn end: it can wait for a higher limit on the size of files.
-        if self.active.noted >= self.active.proven.seq || self.limit() < HEADER_LEN {
+        let is_new = self.active.noted < self.active.proven.seq;
+        if !is_new || self.active.note_unsynced || self.limit() < HEADER_LEN {
             return Ok(());
         }
+        self.active.note_unsynced = true;
         let done = self.active.note(self.active.proven, self.options.is_weak(), false, self.seed);
         done.map_err(|error| self.failed_at(Doing::Write)(error))
     }
@@ -592,7 +597,7 @@ impl<S: Storage> Log<S> {
         };
         // With this the old segment is closed, and all of it on disk: the new header says so.
         self.write_batch()?;
-        if self.active.synced != self.last {
+        if self.active.synced != self.last || self.active.note_unsynced {
             self.sync()?;
         }
         let header = SegmentHeader {
@@ -699,6 +704,7 @@ impl<F: StoredFile> Active<F> {
             noted: header.durable,
             counter: 0,
             batches_unnoted: 0,
+            note_unsynced: false,
             header,
         }
     }
