@@ -7,6 +7,8 @@ mod live;
 
 #[path = "end_to_end/backup.rs"]
 mod backup;
+#[path = "end_to_end/calls.rs"]
+mod calls;
 #[path = "end_to_end/commands.rs"]
 mod commands;
 #[path = "end_to_end/compact.rs"]
