@@ -99,7 +99,9 @@ fn replay_shows_every_event_in_both_formats() {
         assert!(help.contains(kind), "{kind} in {help}");
         kinds.insert(kind.to_owned());
     }
-    let known = EventKind::ALL.iter().map(|kind| kind.name().to_owned()).collect();
+    // What could not be saved from a damaged log is nothing that a server does.
+    let known = EventKind::ALL.iter().filter(|kind| **kind != EventKind::Lost);
+    let known = known.map(|kind| kind.name().to_owned()).collect();
     assert_eq!(kinds, known, "all kinds have happened");
     assert!(all.windows(2).all(|two| two[0]["time"].as_str() <= two[1]["time"].as_str()));
     assert!(all.iter().any(|event| event.to_string().contains("大家好")), "text is UTF-8");

@@ -284,6 +284,7 @@ impl Happening<'_> {
                         && !left_out.iter().any(|friend| friend == number)
             }
             Event::Delivered { receipts } => receipts.iter().any(|(user, _)| user == number),
+            Event::Lost => false,
         }
     }
 }
