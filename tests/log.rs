@@ -6,6 +6,8 @@
 mod damage;
 #[path = "kit/disk.rs"]
 mod disk;
+#[path = "log/lenient.rs"]
+mod lenient;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
