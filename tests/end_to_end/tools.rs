@@ -253,14 +253,19 @@ fn wrong_calls_have_status_2_and_failures_status_1() {
 
 #[test]
 fn every_tool_has_a_page_that_fits() {
-    for arguments in
-        [&["-h"][..], &["replay", "-h"], &["verify", "-h"], &["stat", "--help"], &["client", "-h"]]
-    {
+    for arguments in [
+        &["-h"][..],
+        &["replay", "-h"],
+        &["verify", "-h"],
+        &["repair", "-h"],
+        &["stat", "--help"],
+        &["client", "-h"],
+    ] {
         let output = tools(arguments);
         let page = String::from_utf8(output.stdout).unwrap();
         assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{arguments:?}");
         assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
-        for command in ["replay", "verify", "stat", "client"] {
+        for command in ["replay", "verify", "repair", "stat", "client"] {
             assert!(arguments.len() > 1 || page.contains(command), "{command} in {page}");
         }
     }
@@ -284,12 +289,15 @@ fn output_into_a_closed_pipe_ends_quietly() {
     }
     server.kill();
     let data = server.data().to_str().unwrap();
+    let folder = folder();
+    let out = folder.path().to_str().unwrap();
     for arguments in [
         &["replay", data][..],
         &["replay", data, "--format", "json"],
         &["replay", data, "--state", "--format", "json"],
         &["replay", data, "--digest"],
         &["verify", data],
+        &["repair", data, out],
         &["stat", data],
         &["-h"],
         &["client", "-h"],
