@@ -1,6 +1,7 @@
 //! The real programs, from the outside: the server as a process, its clients over sockets, its log through
 //! the tools. What each file covers stands at its top; here they are only put together.
 
+mod chance;
 mod kit;
 #[path = "kit/live.rs"]
 mod live;
@@ -27,6 +28,10 @@ mod full;
 mod limits;
 #[path = "end_to_end/pressure.rs"]
 mod pressure;
+#[path = "end_to_end/repair.rs"]
+mod repair;
+#[path = "end_to_end/salvage.rs"]
+mod salvage;
 #[path = "end_to_end/script.rs"]
 mod script;
 #[path = "end_to_end/secrets.rs"]

@@ -8,6 +8,8 @@ mod damage;
 mod disk;
 #[path = "log/layout.rs"]
 mod layout;
+#[path = "log/lenient.rs"]
+mod lenient;
 #[path = "log/matrix.rs"]
 mod matrix;
 #[path = "log/room.rs"]

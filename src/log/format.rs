@@ -213,23 +213,11 @@ impl SegmentHeader {
             return Err(HeaderFault::Invalid);
         }
         let version = Order::read_u16(&block[8..]);
-        let all_features = Order::read_u64(&block[16..]);
-        let features = all_features & !FEATURES_KNOWN;
+        let features = Order::read_u64(&block[16..]) & !FEATURES_KNOWN;
         if version != VERSION || features != 0 {
             return Err(HeaderFault::Newer(Newer { version, features, flags: 0 }));
         }
-        let header = Self {
-            charset: block[10],
-            is_base: all_features & FEATURE_BASE != 0,
-            weak: block[11] != 0,
-            log_id: Order::read_u64(&block[32..]),
-            generation: Order::read_u64(&block[40..]),
-            first: Seq(Order::read_u64(&block[48..])),
-            durable: Seq(Order::read_u64(&block[56..])),
-            size: Order::read_u64(&block[64..]),
-            created: UnixMillis(Order::read_u64(&block[72..])),
-            chain: Order::read_u32(&block[80..]),
-        };
+        let header = Self::read(block);
         let zeros = [HEADER_END..SECTOR_LEN, 3 * SECTOR_LEN..block.len()];
         // A compatible feature may keep something there that older readers pass over.
         let blank = Order::read_u64(&block[24..]) != 0
@@ -244,6 +232,29 @@ impl SegmentHeader {
             && header.size > HEADER_LEN
             && header.size <= if header.is_base { BASE_SIZE_MAX } else { u64::from(u32::MAX) };
         if sound { Ok((header, crc)) } else { Err(HeaderFault::Invalid) }
+    }
+
+    /// What a block claims whose header is damaged, in a file of `len` bytes: a guess that the batches prove
+    /// or not.
+    #[must_use]
+    pub fn claimed(block: &[u8], len: u64) -> Self {
+        let zeros = [0; HEADER_END];
+        Self { size: len, ..Self::read(if block.len() < HEADER_END { &zeros } else { block }) }
+    }
+
+    fn read(block: &[u8]) -> Self {
+        Self {
+            charset: block[10],
+            is_base: Order::read_u64(&block[16..]) & FEATURE_BASE != 0,
+            weak: block[11] != 0,
+            log_id: Order::read_u64(&block[32..]),
+            generation: Order::read_u64(&block[40..]),
+            first: Seq(Order::read_u64(&block[48..])),
+            durable: Seq(Order::read_u64(&block[56..])),
+            size: Order::read_u64(&block[64..]),
+            created: UnixMillis(Order::read_u64(&block[72..])),
+            chain: Order::read_u32(&block[80..]),
+        }
     }
 
     /// The log id that a block claims whose header is damaged: a guess that the batches prove or

@@ -1,7 +1,12 @@
 //! The one reader of logs: recovery and all tools see a log through it.
 //!
 //! Owns the order of the checks, and the judgement whether what fails one is a torn end or damage.
-//! It only reads, with `pread` and in bounded memory, and never repairs, skips or guesses.
+//! It only reads, with `pread` and in bounded memory, and never repairs, skips or guesses. How tools read
+//! what is damaged stands in `reader/lenient.rs`.
+
+mod lenient;
+
+pub use lenient::Identity;
 
 use super::error::{Damage, Doing, Failed, ReadError, What};
 use super::format::{
@@ -51,7 +56,8 @@ pub struct Segment {
     pub name: String,
     /// Whether it is a base.
     pub is_base: bool,
-    /// The first sequence number, by its name; of a base, the first one behind it.
+    /// The first sequence number, by its name; of a base, the first one behind it. Read leniently, by its
+    /// header where that is whole.
     pub first: Seq,
     /// Its header, once it has been read.
     pub header: Option<SegmentHeader>,
@@ -247,6 +253,18 @@ impl<'s, S: Storage> Reader<'s, S> {
     /// # Errors
     /// As [`next_batch`](Self::next_batch).
     pub fn resume(&mut self) -> Result<Resumed, ReadError> {
+        self.resume_over(&mut |_, _| false)
+    }
+
+    /// The same, and hands to `remains` what may be records of the damaged stretch: kind and payload, which
+    /// no checksum vouches for. Where it answers `false`, what follows makes no sense either, and is left out.
+    ///
+    /// # Errors
+    /// As [`next_batch`](Self::next_batch).
+    pub fn resume_over(
+        &mut self,
+        remains: &mut dyn FnMut(u8, &[u8]) -> bool,
+    ) -> Result<Resumed, ReadError> {
         if !matches!(self.state, State::Ended(End::Damaged(_))) {
             return Ok(Resumed::Finished { durable: self.durable });
         }
@@ -256,7 +274,7 @@ impl<'s, S: Storage> Reader<'s, S> {
         // A base counts its records on its own: its batches are no others', whatever their numbers.
         let header = self.segment().header.as_ref();
         let is_misnamed = header.is_some_and(|header| header.is_base != base.is_some());
-        let found = if is_misnamed { None } else { self.find_batch(expected)? };
+        let found = if is_misnamed { None } else { self.find_batch(expected, remains)? };
         let first = if let Some((offset, header)) = found {
             let before = Seq(header.first.0 - 1);
             self.mark = Mark { seq: before, end: offset, checksum: header.chain };
@@ -356,7 +374,15 @@ impl<'s, S: Storage> Reader<'s, S> {
     fn enter(&mut self) -> Result<(), ReadError> {
         let (storage, segment) = (self.storage, &mut self.segments[self.index]);
         let failed = |doing| Failed::at(storage, &segment.name, doing);
-        let file = open_listed(storage, segment)?;
+        let file = match open_listed(storage, segment) {
+            Err(ReadError::Storage(failed))
+                if self.window.is_lenient() && lenient::is_passed_over(&failed.error) =>
+            {
+                self.end_unopened(&failed.error);
+                return Ok(());
+            }
+            opened => opened?,
+        };
         segment.len = file.size().map_err(failed(Doing::Read))?;
         if segment.is_base {
             self.mark.seq = Seq::ZERO;
@@ -377,16 +403,19 @@ impl<'s, S: Storage> Reader<'s, S> {
             _ => SegmentHeader::decode(block),
         };
         self.file = Some(file);
+        let unreadable = self.window.unreadable(0..HEADER_LEN);
         let (header, crc) = match decoded {
             Ok(decoded) => decoded,
             Err(HeaderFault::Invalid) => {
-                self.state = State::Ended(self.damage(0, What::SegmentHeader));
+                let what = unreadable.unwrap_or(What::SegmentHeader);
+                self.state = State::Ended(self.damage(0, what));
                 return Ok(());
             }
             Err(HeaderFault::Newer(newer)) => return Err(self.newer(newer)),
         };
-        let fault = self.header_fault(&header, seed, adopt);
-        if !header.is_base {
+        let fault = self.header_fault(&header, seed, adopt).or(unreadable);
+        // What another log says about itself is nothing to this one.
+        if !header.is_base && seed_of(header.log_id) == seed {
             self.durable = self.durable.max(header.durable);
         }
         let segment = &mut self.segments[self.index];
@@ -414,7 +443,10 @@ impl<'s, S: Storage> Reader<'s, S> {
             self.segments[0].header.as_ref().map_or(header.charset, |first| first.charset);
         if seed_of(header.log_id) != seed || header.charset != charset {
             Some(What::SegmentForeign)
-        } else if header.first != segment.first || header.is_base != segment.is_base {
+        } else if header.first != segment.first
+            || header.is_base != segment.is_base
+            || (self.window.is_lenient() && !lenient::is_named_after(segment, header))
+        {
             Some(What::SegmentName)
         } else if header.first > expected {
             Some(What::Missing)
@@ -474,8 +506,10 @@ impl<'s, S: Storage> Reader<'s, S> {
         let failed = Failed::at(self.storage, &next.name, Doing::Read);
         let file = open_listed(self.storage, next)?;
         let mut start = [0; BATCH_HEADER_LEN];
-        let count = file.read_at(&mut start, HEADER_LEN).map_err(failed)?;
-        Ok(is_zero(&start[..count]))
+        match file.read_at(&mut start, HEADER_LEN) {
+            Err(_) if self.window.is_lenient() => Ok(false),
+            read => Ok(is_zero(&start[..read.map_err(failed)?])),
+        }
     }
 
     /// The slot whose note does not fit a log that has a batch end at `mark`.
@@ -502,14 +536,16 @@ impl<'s, S: Storage> Reader<'s, S> {
         let file = self.file.as_ref().expect("a segment is entered before its batches");
         let seed = self.seed.expect("entering a segment finds the seed");
         let start = self.window.get(file, offset, BATCH_HEADER_LEN).map_err(failed)?;
-        let Some((header, crc)) = BatchHeader::decode(start, seed) else {
-            let what = What::BatchHeader;
-            let empty = is_zero(start);
-            return Ok(if empty {
-                Verdict::Empty
-            } else {
-                Verdict::Bad { what, reach: BATCH_MAX }
-            });
+        let decoded = BatchHeader::decode(start, seed);
+        let empty = is_zero(start);
+        let unreadable = self.window.unreadable(offset..offset + BATCH_HEADER_LEN as u64);
+        let (header, crc) = match (decoded, unreadable) {
+            (Some(decoded), None) => decoded,
+            (None, None) if empty => return Ok(Verdict::Empty),
+            (_, unreadable) => {
+                let what = unreadable.unwrap_or(What::BatchHeader);
+                return Ok(Verdict::Bad { what, reach: BATCH_MAX });
+            }
         };
         let bad = |what| Ok(Verdict::Bad { what, reach: header.total() });
         if header.flags & !FLAGS_KNOWN != 0 {
@@ -539,7 +575,11 @@ impl<'s, S: Storage> Reader<'s, S> {
         let total = usize::try_from(header.total()).expect("batches are bounded");
         let failed = Failed::at(self.storage, &self.segments[self.index].name, Doing::Read);
         let file = self.file.as_ref().expect("a segment is entered before its batches");
-        let bytes = self.window.get(file, offset, total).map_err(failed)?;
+        self.window.get(file, offset, total).map_err(failed)?;
+        if let Some(what) = self.window.unreadable(offset..offset + header.total()) {
+            return Ok(Err(what));
+        }
+        let bytes = self.window.peek(offset, total).expect("the window was just filled there");
         let (payload, rest) = bytes[BATCH_HEADER_LEN..].split_at(header.payload_len as usize);
         let sum = checksum(crc, payload);
         if rest[..CHECKSUM_LEN] != sum.to_be_bytes() {
@@ -617,8 +657,11 @@ impl<'s, S: Storage> Reader<'s, S> {
         let (expected, found) = (segment.limit(), segment.len);
         let continued = segment.base().unwrap_or(self.mark.seq).next();
         let noted = self.pending.iter().flatten().any(|note| note.mark.seq > self.mark.seq);
+        let unreadable = self.window.unreadable(from..expected.max(found));
         let missing = next.first > continued;
-        Ok(if last.is_some() {
+        Ok(if let Some(what) = unreadable {
+            Some(self.damage(from, what))
+        } else if last.is_some() {
             Some(self.damage(from, What::Noise))
         } else if found != expected {
             let offset = if noted || missing { from } else { found.min(expected) };
@@ -658,11 +701,13 @@ impl<'s, S: Storage> Reader<'s, S> {
         let (last, later) = self.search_tail(from)?;
         let segment = self.segment();
         let was_durable = later || self.durable > self.mark.seq;
+        let unreadable = self.window.unreadable(from..segment.limit().max(segment.len));
         // A torn write leaves zeros or what was to be written: never a batch of another place.
         let impossible = matches!(fault, Some(What::BatchOrder | What::Records));
         let too_far = |last: u64| !segment.is_weak() && last > from + reach;
         Ok(match last {
             _ if was_durable || impossible => self.damage(from, fault.unwrap_or(What::Vanished)),
+            _ if let Some(what) = unreadable => self.damage(from, what),
             _ if closed => self.damage(from, What::Missing),
             None => End::Whole,
             Some(last) if too_far(last) => self.damage(from, What::Noise),
@@ -690,7 +735,15 @@ impl<'s, S: Storage> Reader<'s, S> {
     }
 
     /// The next batch of the current segment that is whole in itself and not before `expected`.
-    fn find_batch(&mut self, expected: Seq) -> Result<Option<(u64, BatchHeader)>, ReadError> {
+    fn find_batch(
+        &mut self,
+        expected: Seq,
+        remains: &mut dyn FnMut(u8, &[u8]) -> bool,
+    ) -> Result<Option<(u64, BatchHeader)>, ReadError> {
+        if self.file.is_none() {
+            return Ok(None);
+        }
+        self.hand_out_stray(remains)?;
         let mut from = self.mark.end;
         loop {
             let (until, limit) = (self.segment().len, self.segment().limit());
@@ -710,6 +763,7 @@ impl<'s, S: Storage> Reader<'s, S> {
             if inside && self.check_payload(offset, &header, crc)?.is_ok() {
                 return Ok(Some((offset, header)));
             }
+            self.hand_out(offset, &header, remains)?;
             from = offset + super::format::ALIGNMENT as u64;
         }
     }

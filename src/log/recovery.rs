@@ -97,7 +97,11 @@ pub const TABLE: &[Row] = &[
     row(Found::Newer, "does not start", "does not read it"),
     row(Found::OtherCharset, "does not start", "reads it"),
     row(Found::InUse, "does not start", "reads what is there"),
-    row(Found::Unreadable, "does not start: file and the system's words", "the same"),
+    row(
+        Found::Unreadable,
+        "does not start: file and the system's words",
+        "the same; `verify` and `repair` report it as damage",
+    ),
 ];
 
 /// What opening a log found and did.

@@ -11,6 +11,7 @@ mod digest;
 pub mod event;
 mod keep;
 pub mod mailbox;
+pub mod sense;
 mod users;
 
 use std::collections::{BTreeMap, BTreeSet};

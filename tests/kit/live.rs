@@ -371,10 +371,13 @@ impl Client {
                 self.buffer.drain(..length);
                 return Ok(Some(got));
             }
-            match self.stream.read(&mut chunk)? {
-                0 if self.buffer.is_empty() => return Ok(None),
-                0 => panic!("the connection ends within a packet: {:?}", self.buffer),
-                count => self.buffer.extend_from_slice(&chunk[..count]),
+            match self.stream.read(&mut chunk) {
+                Ok(0) if self.buffer.is_empty() => return Ok(None),
+                Ok(0) => panic!("the connection ends within a packet: {:?}", self.buffer),
+                Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
+                // A machine that was put to sleep interrupts whoever waits with a timeout.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }

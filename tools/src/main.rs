@@ -8,7 +8,9 @@ mod client;
 mod compact;
 mod failure;
 mod options;
+mod repair;
 mod replay;
+mod salvage;
 mod show;
 mod source;
 mod stat;
@@ -54,6 +56,12 @@ const COMMANDS: &[Command] = &[
         arguments: backup::ARGUMENTS,
         about: backup::ABOUT,
         run: backup::run,
+    },
+    Command {
+        name: "repair",
+        arguments: repair::ARGUMENTS,
+        about: repair::ABOUT,
+        run: repair::run,
     },
     Command { name: "stat", arguments: stat::ARGUMENTS, about: stat::ABOUT, run: stat::run },
     Command {
