@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 
 use super::super::error::{Cause, Doing, Failed, ReadError, What};
 use super::super::format::{
     BATCH_HEADER_LEN, BatchHeader, HEADER_LEN, HeaderFault, RECORD_HEADER_LEN, RECORD_PAYLOAD_MAX,
-    SegmentHeader, base_name, seed_of, segment_name, split_record,
+    SegmentHeader, base_name, seed_of, segment_name,
 };
 use super::super::storage::{Storage, StoredFile};
 use super::super::window::Window;
@@ -120,21 +121,10 @@ impl<'s, S: Storage> Reader<'s, S> {
         header: &BatchHeader,
         remains: &mut dyn FnMut(u8, &[u8]) -> bool,
     ) -> Result<(), ReadError> {
-        let failed = Failed::at(self.storage, &self.segments[self.index].name, Doing::Read);
-        let Some(file) = self.file.as_ref() else { return Ok(()) };
         let from = offset + BATCH_HEADER_LEN as u64;
         // Whatever the header says, there are no records behind the end of the file.
-        let behind = usize::try_from(self.segment().len.saturating_sub(from)).unwrap_or(usize::MAX);
-        let len = (header.payload_len as usize).min(behind);
-        let mut rest = self.window.get(file, from, len).map_err(failed)?;
-        for _ in 0..header.count {
-            let Some((kind, payload, behind)) = split_record(rest) else { break };
-            if !remains(kind, payload) {
-                break;
-            }
-            rest = behind;
-        }
-        Ok(())
+        let until = self.segment().len.min(from + u64::from(header.payload_len));
+        self.hand_out_records(from..until, header.count, remains)
     }
 
     /// Hands out what stands where the next batch's records should, if its header does not pass its check.
@@ -150,20 +140,34 @@ impl<'s, S: Storage> Reader<'s, S> {
         if BatchHeader::decode(start, seed).is_some() {
             return Ok(());
         }
-        let mut at = self.mark.end + BATCH_HEADER_LEN as u64;
-        while at < until {
+        let from = self.mark.end + BATCH_HEADER_LEN as u64;
+        self.hand_out_records(from..until, u32::MAX, remains)
+    }
+
+    /// Hands out what looks like records, one by one, so that no more than one is in memory.
+    fn hand_out_records(
+        &mut self,
+        within: Range<u64>,
+        most: u32,
+        remains: &mut dyn FnMut(u8, &[u8]) -> bool,
+    ) -> Result<(), ReadError> {
+        let (storage, name) = (self.storage, &self.segments[self.index].name);
+        let failed = |error| Failed::at(storage, name, Doing::Read)(error);
+        let Some(file) = self.file.as_ref() else { return Ok(()) };
+        let (mut at, mut count) = (within.start, 0);
+        while at < within.end && count < most {
             let head = self.window.get(file, at, RECORD_HEADER_LEN).map_err(failed)?;
             let length =
                 usize::from(head[1]) << 16 | usize::from(head[2]) << 8 | usize::from(head[3]);
             let total = RECORD_HEADER_LEN + length;
-            if length > RECORD_PAYLOAD_MAX || at + total as u64 > until {
+            if length > RECORD_PAYLOAD_MAX || at + total as u64 > within.end {
                 break;
             }
             let record = self.window.get(file, at, total).map_err(failed)?;
             if !remains(record[0], &record[RECORD_HEADER_LEN..]) {
                 break;
             }
-            at += total as u64;
+            (at, count) = (at + total as u64, count + 1);
         }
         Ok(())
     }
