@@ -4,7 +4,7 @@
 //! Where there is no `strace`, or it may not trace, that is said and nothing is tested.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -159,7 +159,12 @@ fn is_taken(client: &mut Client, request: Request<'_>) -> Option<bool> {
     client.stream.write_all(&bytes).ok()?;
     let mut taken = true;
     loop {
-        let got = client.try_next().ok()??;
+        let got = match client.try_next() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                panic!("the server neither answers nor ends")
+            }
+            answer => answer.ok()??,
+        };
         if matches!(got.packet(), ServerPacket::Tested { .. }) {
             return Some(taken);
         }
