@@ -12,7 +12,8 @@ use super::error::{AppendError, Doing, Failed};
 use super::format::{
     ALIGNMENT, BATCH_HEADER_LEN, BATCH_PAYLOAD_MAX, BatchHeader, HEADER_LEN, Mark,
     RECORD_HEADER_LEN, RECORD_PAYLOAD_MAX, SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN, SegmentHeader,
-    WITNESS_OFFSETS, Witness, batch_len, checksum, encode_record_header, seed_of, segment_name,
+    WITNESS_OFFSETS, Witness, base_name, batch_len, checksum, encode_record_header, seed_of,
+    segment_name,
 };
 use super::prepare::{Prepared, ZERO_AHEAD, ZERO_STEP, discard, write_zeros};
 use super::step::{locate, place_at};
@@ -108,6 +109,12 @@ pub(super) struct Closed<F> {
     pub(super) is_base: bool,
 }
 
+impl<F> Closed<F> {
+    fn name(&self) -> String {
+        if self.is_base { base_name(Seq(self.first.0 - 1)) } else { segment_name(self.first) }
+    }
+}
+
 /// The segment that is appended to.
 pub(super) struct Active<F> {
     pub(super) file: F,
@@ -121,9 +128,9 @@ pub(super) struct Active<F> {
     /// What the latest witness tells, and its counter.
     pub(super) noted: Seq,
     pub(super) counter: u64,
+    /// The latest witness may not be on disk: until it is, the other slot is the one that cannot be torn.
+    note_in_flight: bool,
     pub(super) batches_unnoted: u32,
-    /// The latest witness may not be on disk; until it is, there is no other one.
-    note_unsynced: bool,
 }
 
 /// The records that were appended since the last commit, behind room for the batch's header.
@@ -369,21 +376,25 @@ impl<S: Storage> Log<S> {
     ///
     /// # Errors
     /// If the place is not in this log, or the storage fails.
-    pub fn text(&self, place: Place, len: u32) -> io::Result<Cow<'_, [u8]>> {
-        let missing = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    pub fn text(&self, place: Place, len: u32) -> Result<Cow<'_, [u8]>, Failed> {
         let ((id, offset), len) = (locate(place), len as usize);
+        let failed = |name: &str, error| Failed::at(&self.storage, name, Doing::Read)(error);
+        let missing = || io::Error::from(io::ErrorKind::UnexpectedEof);
         if let Some(closed) = self.files.get(&id) {
-            return closed.file.bytes(offset, len);
+            let bytes = closed.file.bytes(offset, len);
+            return bytes.map_err(|error| failed(&closed.name(), error));
         }
         if id != self.active_id {
-            return Err(missing());
+            return Err(failed("", missing()));
         }
+        let name = || segment_name(self.active.header.first);
         let Some(skip) = offset.checked_sub(self.last.end) else {
-            return self.active.file.bytes(offset, len);
+            let bytes = self.active.file.bytes(offset, len);
+            return bytes.map_err(|error| failed(&name(), error));
         };
-        let skip = usize::try_from(skip).map_err(|_| missing())?;
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
         let bytes = self.batch.bytes.get(skip..skip.saturating_add(len));
-        bytes.map(Cow::Borrowed).ok_or_else(missing)
+        bytes.map(Cow::Borrowed).ok_or_else(|| failed(&name(), missing()))
     }
 
     /// Writes and syncs everything, and takes the prepared segment away.
@@ -477,11 +488,10 @@ impl<S: Storage> Log<S> {
     }
 
     fn sync(&mut self) -> Result<(), Failed> {
-        let done = self.active.file.sync_data();
+        let done = self.active.sync();
         let done = done.map_err(|error| self.failed_at(Doing::Sync)(error));
         self.latch(done)?;
         self.active.synced = self.last;
-        self.active.note_unsynced = false;
         self.timers.unsynced = None;
         Ok(())
     }
@@ -496,16 +506,16 @@ impl<S: Storage> Log<S> {
         if due { self.sync() } else { Ok(()) }
     }
 
-    /// Writes what is proven into the witness slot whose turn it is; the next sync takes it along.
+    /// Writes what is proven into the witness slot whose turn it is; the next sync takes it along. Where that
+    /// has not come since the last one, there is nothing to write: a power cut could tear both.
     fn note(&mut self) -> Result<(), Failed> {
         self.active.batches_unnoted = 0;
         self.timers.unnoted = None;
         // A note only helps to judge a torn end: it can wait for a higher limit on the size of files.
         let is_new = self.active.noted < self.active.proven.seq;
-        if !is_new || self.active.note_unsynced || self.limit() < HEADER_LEN {
+        if !is_new || self.active.note_in_flight || self.limit() < HEADER_LEN {
             return Ok(());
         }
-        self.active.note_unsynced = true;
         let done = self.active.note(self.active.proven, self.options.is_weak(), false, self.seed);
         done.map_err(|error| self.failed_at(Doing::Write)(error))
     }
@@ -597,7 +607,7 @@ impl<S: Storage> Log<S> {
         };
         // With this the old segment is closed, and all of it on disk: the new header says so.
         self.write_batch()?;
-        if self.active.synced != self.last || self.active.note_unsynced {
+        if self.active.synced != self.last || self.active.note_in_flight {
             self.sync()?;
         }
         let header = SegmentHeader {
@@ -675,7 +685,7 @@ impl<S: Storage> Log<S> {
     fn note_closed(&mut self) -> Result<(), Failed> {
         let done = self.active.note(self.last, self.options.is_weak(), true, self.seed);
         done.map_err(|error| self.failed_at(Doing::Write)(error))?;
-        self.active.file.sync_data().map_err(|error| self.failed_at(Doing::Sync)(error))
+        self.active.sync().map_err(|error| self.failed_at(Doing::Sync)(error))
     }
 
     fn activate(&mut self, active: Active<S::File>) {
@@ -703,8 +713,8 @@ impl<F: StoredFile> Active<F> {
             proven: mark,
             noted: header.durable,
             counter: 0,
+            note_in_flight: false,
             batches_unnoted: 0,
-            note_unsynced: false,
             header,
         }
     }
@@ -721,6 +731,14 @@ impl<F: StoredFile> Active<F> {
         self.file.write_at(&note.encode(seed), WITNESS_OFFSETS[note.slot()])?;
         self.counter = note.counter;
         self.noted = mark.seq;
+        self.note_in_flight = true;
+        Ok(())
+    }
+
+    /// Syncs what was written, notes included.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.note_in_flight = false;
         Ok(())
     }
 }

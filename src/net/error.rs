@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::JournalError;
 use crate::codec::charset::Charset;
 use crate::log::{Damage, Failed, OpenError};
 use crate::state::{EventError, KeptError, RecordError};
@@ -35,7 +34,7 @@ pub enum ServerError {
         error: OpenError<RecordError>,
     },
     /// The log failed while the server ran.
-    Journal(JournalError),
+    Journal(Failed),
     /// The system refused something that the server cannot do without.
     System {
         /// What, as in "cannot ...".
@@ -52,9 +51,9 @@ impl ServerError {
     }
 }
 
-impl From<JournalError> for ServerError {
-    fn from(error: JournalError) -> Self {
-        Self::Journal(error)
+impl From<Failed> for ServerError {
+    fn from(failed: Failed) -> Self {
+        Self::Journal(failed)
     }
 }
 

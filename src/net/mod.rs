@@ -37,7 +37,6 @@ use crate::log::{DiskStorage, Log, OpenError, Recovery};
 use crate::state::{Stamp, State};
 
 use connections::Connections;
-use journal::Journal;
 use listener::Listener;
 use outside::Clock;
 use passwords::Passwords;
@@ -46,7 +45,7 @@ use start::Start;
 use watch::Watch;
 
 pub use error::ServerError;
-pub use journal::JournalError;
+pub use journal::Journal;
 pub use listener::connections_possible;
 
 /// Poller keys from the top; connections count from 0, and the poller keeps the highest for itself.

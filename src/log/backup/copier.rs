@@ -213,7 +213,7 @@ impl<'a, 'w, S: Storage, T: Storage> Copier<'a, 'w, S, T> {
                 // then it holds batches.
                 self.announce(next)?;
                 let now = self.there(part).expect("it was just brought");
-                note_closed(self.to, &now.segment, now.end, &mut Recovery::default())?;
+                note_closed(self.to, &now.segment, now.end, false, &mut Recovery::default())?;
             }
         }
         base::collect(self.to)?;
