@@ -30,6 +30,8 @@ mod limits;
 mod pressure;
 #[path = "end_to_end/repair.rs"]
 mod repair;
+#[path = "end_to_end/repair_base.rs"]
+mod repair_base;
 #[path = "end_to_end/salvage.rs"]
 mod salvage;
 #[path = "end_to_end/script.rs"]

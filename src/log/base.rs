@@ -9,9 +9,10 @@ use super::format::{
     RECORD_HEADER_LEN, SegmentHeader, Slots, WITNESS_OFFSETS, Witness, base_name, batch_len,
     checksum, encode_record_header, parse_base_name, parse_segment_name, seed_of,
 };
-use super::prepare::{reserve, write_zeros};
+use super::prepare::{Prepared, reserve, write_zeros};
 use super::reader::{Reader, Segment};
 use super::storage::{Storage, StoredFile};
+use super::writer::Options;
 use crate::id::{Seq, UnixMillis};
 
 /// The name of a base that is being made.
@@ -258,6 +259,32 @@ pub(super) fn publish_as<S: Storage>(storage: &S, seq: Seq) -> Result<(), Failed
     let renamed = storage.rename(BASE_NAME, &name);
     renamed.map_err(Failed::at(storage, &name, Doing::Rename))?;
     storage.sync_folder().map_err(Failed::at(storage, "", Doing::Sync))
+}
+
+/// Makes the segment that a log goes on with behind a base that stands alone.
+///
+/// # Errors
+/// If there is no room, or the storage fails. The base stands alone then, which no log does.
+pub fn continue_behind<S: Storage>(
+    storage: &S,
+    origin: &Origin,
+    options: Options,
+) -> Result<(), Failed> {
+    let header = SegmentHeader {
+        charset: origin.charset,
+        is_base: false,
+        weak: options.is_weak(),
+        log_id: origin.log_id,
+        generation: 0,
+        first: origin.seq.next(),
+        durable: origin.seq,
+        size: options.bounded().segment_size,
+        created: origin.time,
+        chain: origin.chain,
+    };
+    let mut made = Prepared::begin(storage, header.size)?.finish(storage)?;
+    made.put_header(storage, &header)?;
+    made.publish(storage, &header).map(|_| ())
 }
 
 /// Removes what the newest base replaces; answers how many files.

@@ -21,7 +21,9 @@ mod window;
 mod writer;
 
 pub use adoption::AdoptError;
-pub use base::{BaseSize, BaseWriter, Origin, collect, discard, publish, read_draft};
+pub use base::{
+    BaseSize, BaseWriter, Origin, collect, continue_behind, discard, publish, read_draft,
+};
 pub use disk::{DiskFile, DiskStorage};
 pub use error::{AppendError, Cause, Damage, Doing, Failed, OpenError, ReadError, What};
 pub use progress::Progress;

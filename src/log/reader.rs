@@ -627,9 +627,10 @@ impl<'s, S: Storage> Reader<'s, S> {
         let Some(end) = end else {
             if let Some(base) = self.segment().base() {
                 let chain = self.segment().header.as_ref().map(|header| header.chain);
+                // Without its header, nothing tells what the segment behind it is chained to.
                 self.adopt = chain.is_none();
-                let checksum = chain.unwrap_or_default();
-                self.mark = Mark { seq: base, end: self.mark.end, checksum };
+                let (end, checksum) = (self.mark.end, chain.unwrap_or_default());
+                self.mark = Mark { seq: base, end, checksum };
             }
             self.closed_mark = self.mark;
             self.index += 1;

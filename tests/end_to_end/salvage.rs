@@ -12,13 +12,14 @@ use std::sync::OnceLock;
 
 use oicq::codec::packed::{Moves, Numbers, Receipts};
 use oicq::codec::profile::Profile;
+use oicq::compaction::{KeepSince, Plan};
 use oicq::id::{GroupNumber, MonoMillis, Place, Seq, ServiceNumber, UnixMillis};
-use oicq::log::{DiskStorage, Durability, Log, Options};
-use oicq::state::{Authentication, Event, EventKind, Stamp, State, sense};
+use oicq::log::{DiskStorage, Durability, End, Log, Options, Reader, Record, Step};
+use oicq::state::{Authentication, Digest, Event, EventKind, Stamp, State, sense};
 use serde_json::Value;
 
 use crate::chance::{Chance, seeds};
-use crate::kit::golden::{Logged, read_log};
+use crate::kit::golden::{Logged, WholeLog, read_log};
 use crate::live::{folder, tool};
 
 /// Random logs that are damaged in many ways: as many as give all kinds of events and of files.
@@ -26,22 +27,28 @@ const LOGS: usize = 6;
 const EVENTS: usize = 300;
 const SEQUENCES: u64 = 60;
 
+/// What users say about themselves, so that a state is longer than one batch.
+static LONG: [u8; 1_000] = [b'x'; 1_000];
+
 /// A whole log, and what stands in it.
 struct Original {
     files: BTreeMap<String, Vec<u8>>,
     logged: Vec<Logged>,
     /// The events of the last batch.
     last_batch: u64,
+    digest: Digest,
 }
 
 fn originals() -> &'static [Original] {
     static ORIGINALS: OnceLock<Vec<Original>> = OnceLock::new();
-    ORIGINALS
-        .get_or_init(|| (1..=LOGS).map(|seed| original(&mut Chance::new(seed as u64))).collect())
+    ORIGINALS.get_or_init(|| {
+        let make = |seed| original(&mut Chance::new(seed as u64), seed % 2 == 0);
+        (1..=LOGS).map(make).collect()
+    })
 }
 
 /// Appends events that make sense, in batches of a few.
-fn original(chance: &mut Chance) -> Original {
+fn original(chance: &mut Chance, is_compacted: bool) -> Original {
     let folder = folder();
     let options = Options { segment_size: 16 << 10, durability: Durability::Always, charset: 1 };
     let storage = DiskStorage::create(folder.path()).unwrap();
@@ -67,11 +74,20 @@ fn original(chance: &mut Chance) -> Original {
     if chance.one_in(2) {
         log.close().unwrap();
     }
-    let logged = read_log(folder.path()).logged;
+    let WholeLog { logged, state, .. } = read_log(folder.path());
+    if is_compacted {
+        let disk = DiskStorage::read_only(folder.path());
+        let since = Some(KeepSince::Seq(Seq(EVENTS as u64 * 2 / 3)));
+        let plan = Plan::new(&disk, since, |_| ()).unwrap().expect("there is something closed");
+        let draft = plan.write(&disk, |_| ()).unwrap();
+        draft.check(&disk, |_| ()).unwrap().publish(&disk).unwrap();
+    }
+    let digest = state.digest();
     let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
-    let names = names.map(|name| name.into_string().unwrap()).filter(|name| name.ends_with(".log"));
+    let names = names.map(|name| name.into_string().unwrap());
+    let names = names.filter(|name| name.ends_with(".log") || name.ends_with(".base"));
     let files = names.map(|name| (name.clone(), fs::read(folder.path().join(name)).unwrap()));
-    Original { files: files.collect(), logged, last_batch }
+    Original { files: files.collect(), logged, last_batch, digest }
 }
 
 /// An event that fits, applied; `None` where none was found at once.
@@ -90,7 +106,8 @@ fn random_event(
         let text = vec![b'a' + chance.byte() % 26; 1 + chance.below(120)];
         let moves = Moves::pack([(other, group)]);
         let receipts = Receipts::pack([(one, Seq(state.last_seq().0 / 2))]);
-        let profile = Profile { nickname: &text[..text.len().min(64)], ..Profile::default() };
+        let nickname = &text[..text.len().min(64)];
+        let profile = Profile { nickname, description: &LONG, ..Profile::default() };
         let number = ServiceNumber(10_001 + users);
         let authentication = Authentication::Open;
         let event = match chance.below(24) {
@@ -232,15 +249,43 @@ fn campaign(seed: u64) -> bool {
     true
 }
 
+/// Reads a log that must be whole: up to which number it begins with a state, its events, and the state.
+fn read_out(folder: &Path) -> (u64, Vec<Logged>, State) {
+    let storage = DiskStorage::read_only(folder);
+    let mut reader = Reader::open(&storage).unwrap();
+    let (mut base, mut logged, mut state) = (0, Vec::new(), State::default());
+    loop {
+        match reader.next_batch().unwrap() {
+            Step::Batch(batch) => {
+                for record in batch.records() {
+                    let Record { seq, time, place, in_base, kind, payload } = record;
+                    let stamp = Stamp { seq, time, place };
+                    state.take_record(stamp, in_base, kind, payload).unwrap();
+                    if in_base {
+                        base = seq.0;
+                    } else {
+                        logged.push(Logged { time, kind, payload: payload.to_vec() });
+                    }
+                }
+            }
+            Step::End(end) => {
+                assert_eq!(end, End::Whole);
+                return (base, logged, state);
+            }
+        }
+    }
+}
+
 /// Compares what was written with what there was.
 fn check(original: &Original, out: &Path, lines: &str, what: &str) -> Value {
     let report: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
     let pairs: Vec<[u64; 2]> = serde_json::from_value(report["not_saved"].clone()).unwrap();
     let listed = |seq: u64| pairs.iter().any(|[first, last]| (*first..=*last).contains(&seq));
-    let repaired = read_log(out);
-    assert_eq!(report["digest"], repaired.state.digest().to_string(), "{what}");
+    let (base, repaired, state) = read_out(out);
+    assert_eq!(report["digest"], state.digest().to_string(), "{what}");
+    assert_eq!(state.find_contradiction(), None, "{what}");
     let mut kept = 0;
-    for (seq, logged) in (1_u64..).zip(&repaired.logged) {
+    for (seq, logged) in (base + 1..).zip(&repaired) {
         let source = original.logged.get(usize::try_from(seq).unwrap() - 1);
         if listed(seq) {
             let filler = [EventKind::Lost as u8, EventKind::Registered as u8];
@@ -253,7 +298,10 @@ fn check(original: &Original, out: &Path, lines: &str, what: &str) -> Value {
     assert_eq!(report["events"], kept, "{what}");
     // What comes behind has left no trace: one batch alone looks like a torn end, and a second damage can hit
     // the note that would tell of more.
-    let missing = original.logged.len().saturating_sub(repaired.logged.len()) as u64;
+    let missing = (original.logged.len() as u64).saturating_sub(state.last_seq().0);
+    if report["result"] == "whole" && missing == 0 {
+        assert_eq!(state.digest(), original.digest, "{what}");
+    }
     let quiet = lines.lines().count() == 1 && report["torn"].is_null();
     let explained = !quiet || missing <= original.last_batch || what.contains("; ");
     assert!(explained, "{what}: {missing} events vanish in silence");
@@ -276,6 +324,10 @@ fn the_logs_of_the_campaign_hold_all_that_can_be_in_a_log() {
     let all = EventKind::ALL.iter().filter(|kind| **kind != EventKind::Lost);
     assert_eq!(kinds, all.map(|kind| *kind as u8).collect::<Vec<_>>());
     assert!(originals().iter().all(|original| original.files.len() >= 2), "they have rolled");
+    let bases = originals().iter().flat_map(|one| &one.files);
+    let bases: Vec<_> = bases.filter(|(name, _)| name.ends_with(".base")).collect();
+    assert_eq!(bases.len(), LOGS / 2, "half of them are compacted");
+    assert!(bases.iter().all(|(_, bytes)| bytes.len() > 24_000), "in several batches");
     let folder = folder();
     let data: PathBuf = folder.path().join("data");
     write(&data, &originals()[0].files);

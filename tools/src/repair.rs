@@ -85,7 +85,7 @@ fn page() -> Page {
             "Every event keeps its sequence number. In the place of one that is lost, or that makes no sense \
              without what is lost, stands one of kind lost, which changes nothing. A user whose registration is \
              lost stays as a number without a profile, as which nobody can log in: its friends and messages are \
-             kept.",
+             kept. Of a compacted log, OUT begins with what can be saved of the kept state.",
         )
         .note(
             "What is printed: each damaged place with the events and the users that it touches (perhaps, \
@@ -174,9 +174,10 @@ fn summary(options: &Options, survey: &Survey, salvaged: &Salvaged, outcome: Out
     let (last, digest) = (state.last_seq(), state.digest());
     let mut words = String::new();
     let not_saved = salvaged.not_saved(survey);
-    if not_saved.is_empty() {
+    if salvaged.is_complete(survey) {
         words.push_str("nothing was lost\n");
-    } else {
+    }
+    if !not_saved.is_empty() {
         let stretches: Vec<_> = not_saved.iter().map(ToString::to_string).collect();
         words.push_str(&format!("not saved: {}\n", stretches.join(", ")));
         for (number, why) in [(*lost, "could not be read"), (*senseless, "made no sense")] {
@@ -191,7 +192,9 @@ fn summary(options: &Options, survey: &Survey, salvaged: &Salvaged, outcome: Out
         Outcome::Written => "written to",
         Outcome::Complete => "all there already in",
     };
-    words + &format!("saved: {kept}, {users}, {done} {out}\ndigest {digest} seq {last}\n")
+    let base = survey.base.as_ref().map(|base| format!("the state as of {}, ", base.origin.seq));
+    let base = base.unwrap_or_default();
+    words + &format!("saved: {base}{kept}, {users}, {done} {out}\ndigest {digest} seq {last}\n")
 }
 
 fn summary_json(
@@ -203,7 +206,7 @@ fn summary_json(
     let not_saved = salvaged.not_saved(survey);
     let pairs: Vec<_> = not_saved.iter().map(|one| [one.first.0, one.last.0]).collect();
     json!({
-        "result": if not_saved.is_empty() { "whole" } else { "repaired" },
+        "result": if salvaged.is_complete(survey) { "whole" } else { "repaired" },
         "out": options.out.display().to_string(),
         "written": outcome == Outcome::Written,
         "events": salvaged.kept,

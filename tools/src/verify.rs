@@ -48,8 +48,9 @@ fn page() -> Page {
         )
         .note(
             "In JSON each object has result: damage (file, offset, seq, what, lost_first, lost_last, \
-             end_unknown, users, users_perhaps), registration-lost (seq, user, can_log_in), nonsense (seq, what, \
-             users), and in the last one whole or damaged (events, batches, bytes, files, last_seq, torn).",
+             base_lost_first, base_lost_last, end_unknown, users, users_perhaps), registration-lost (seq, \
+             user, can_log_in), nonsense (seq, what, users), and in the last one whole or damaged (events, \
+             batches, bytes, files, last_seq, torn).",
         )
         .note(
             "Exit status: 0 the log is whole, 1 it is damaged (what can be saved, oicq-tools repair saves) or \

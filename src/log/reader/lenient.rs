@@ -61,12 +61,16 @@ impl<'s, S: Storage> Reader<'s, S> {
         let log_id = first.map_or(claimed.log_id, |(header, _)| header.log_id);
         let own = |(header, certain): &&(SegmentHeader, bool)| *certain && header.log_id == log_id;
         for (segment, said) in reader.segments.iter_mut().zip(&headers) {
-            // A base is the newest by its name, and so behind all that it replaces.
-            if own(&said) && said.0.is_base == segment.is_base && !segment.is_base {
-                segment.first = said.0.first;
+            segment.len = said.0.size;
+            if own(&said) {
+                (segment.is_base, segment.first) = (said.0.is_base, said.0.first);
             }
         }
         reader.segments.sort_by_key(|segment| (!segment.is_base, segment.first));
+        // A base is one, and comes first: of several, that of the latest state.
+        let bases = reader.segments.iter().filter(|segment| segment.is_base).count();
+        let older = reader.segments.drain(..bases.saturating_sub(1));
+        reader.superseded.extend(older.map(|segment| segment.name));
         reader.seed = Some(seed_of(log_id));
         let oldest =
             headers.iter().filter(own).min_by_key(|(header, _)| (header.is_base, header.first));

@@ -9,23 +9,24 @@ use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use oicq::compaction::kept_size;
 use oicq::id::{MonoMillis, Seq, UnixMillis};
-use oicq::log::format::parse_segment_name;
+use oicq::log::format::{parse_base_name, parse_segment_name};
 use oicq::log::{
-    Access, AppendError, DiskStorage, Durability, End, Identity, Lock, Log, Options, Reader, Step,
-    Storage, StoredFile, Torn,
+    self, Access, AppendError, BaseWriter, DiskStorage, Durability, End, Failed, Identity, Lock,
+    Log, Options, Origin, Reader, Step, Storage, StoredFile, Torn,
 };
-use oicq::state::EventKind;
+use oicq::state::{Digest, EventKind, State, kept_digest};
 
 use crate::failure::Failure;
-use crate::salvage::{Bytes, Sink};
+use crate::salvage::{Base, Bytes, Sink, Text};
 
 /// Held by whoever writes to the folder.
 const LOCK: &str = "LOCK";
 /// Held by whoever compacts it.
 const COMPACT: &str = "COMPACT";
-/// A segment that was being made: worth nothing.
-const NEXT: &str = "next.tmp";
+/// Files that were being made: worth nothing.
+const DRAFTS: [&str; 2] = ["next.tmp", "base.tmp"];
 /// So many batches are written between two syncs: the writer's clock counts batches.
 const BATCHES_PER_SYNC: u64 = 1_000;
 /// Zeros written at once.
@@ -63,7 +64,10 @@ impl Target {
         for entry in fs::read_dir(folder).map_err(cannot)? {
             let name = entry.map_err(cannot)?.file_name();
             let own = name.to_str().is_some_and(|name| {
-                [LOCK, COMPACT, NEXT].contains(&name) || parse_segment_name(name).is_some()
+                [LOCK, COMPACT].contains(&name)
+                    || DRAFTS.contains(&name)
+                    || parse_segment_name(name).is_some()
+                    || parse_base_name(name).is_some()
             });
             if !own {
                 return Err(target.refused(&format!("it holds {}", Path::new(&name).display())));
@@ -146,7 +150,8 @@ enum Stage<'s> {
 }
 
 struct Comparison<'s> {
-    reader: Reader<'s, DiskStorage>,
+    /// `None` where there is nothing, or nothing more.
+    reader: Option<Reader<'s, DiskStorage>>,
     /// Records of one batch that have been read and not compared.
     records: VecDeque<(UnixMillis, u8, Vec<u8>)>,
 }
@@ -171,21 +176,19 @@ impl<'s> Writer<'s> {
             durability: Durability::Interval(BATCHES_PER_SYNC),
             charset: identity.charset,
         };
-        let last = Seq::ZERO;
-        let empty = !target.folder.exists();
-        let stage = if empty {
-            Stage::Writing(Box::new(begin(target, options, &identity, None, last)?))
-        } else {
-            let mut reader = Reader::open(storage).map_err(|error| unusable(target, &error))?;
-            let charset = reader.charset().map_err(|error| unusable(target, &error))?;
-            let header = reader.segments().first().and_then(|segment| segment.header.as_ref());
+        let mut reader = None;
+        if target.folder.exists() {
+            let mut there = Reader::open(storage).map_err(|error| unusable(target, &error))?;
+            let charset = there.charset().map_err(|error| unusable(target, &error))?;
+            let header = there.segments().first().and_then(|segment| segment.header.as_ref());
             let own = header.is_none_or(|header| header.log_id == identity.log_id);
             if !own || charset.is_some_and(|charset| charset != identity.charset) {
                 return Err(target.refused("it holds another log"));
             }
-            Stage::Comparing(Box::new(Comparison { reader, records: VecDeque::new() }))
-        };
-        let (kept_back, clock) = (None, MonoMillis(0));
+            reader = Some(there).filter(|there| !there.segments().is_empty());
+        }
+        let stage = Stage::Comparing(Box::new(Comparison { reader, records: VecDeque::new() }));
+        let (last, kept_back, clock) = (Seq::ZERO, None, MonoMillis(0));
         Ok(Self { target, options, identity, last, stage, kept_back, clock })
     }
 
@@ -229,9 +232,7 @@ impl<'s> Writer<'s> {
                     "it holds the repaired log, and goes on behind sequence number {last}"
                 )));
             }
-            let complete =
-                comparison.torn(self.target)?.is_none() && !comparison.reader.segments().is_empty();
-            if complete {
+            if comparison.torn(self.target)?.is_none() && comparison.reader.is_some() {
                 return self.sync();
             }
         }
@@ -298,15 +299,64 @@ impl Sink for Writer<'_> {
         self.kept_back = Some((time, missing.collect()));
         Ok(())
     }
+
+    fn take_base(
+        &mut self,
+        base: &Base,
+        state: &State,
+        text: &mut Text<'_>,
+    ) -> Result<(), Failure> {
+        let Stage::Comparing(comparison) = &mut self.stage else {
+            return Err(self.target.refused("it has no room in front for a base"));
+        };
+        let (origin, digest) = (&base.origin, state.digest());
+        self.last = origin.seq;
+        if comparison.reader.is_some() {
+            comparison.base(self.target, origin, digest)?;
+            if !comparison.is_base_alone() {
+                return Ok(());
+            }
+        } else {
+            write_base(self.target, origin, state, text)?;
+        }
+        comparison.reader = None;
+        let storage = self.target.lock()?;
+        let made = log::continue_behind(&storage, origin, self.options);
+        made.map_err(|failed| unwritten(&self.target.folder.display().to_string(), &failed.into()))
+    }
+}
+
+/// Writes a base of this state, and gives it its name.
+fn write_base(
+    target: &Target,
+    origin: &Origin,
+    state: &State,
+    text: &mut Text<'_>,
+) -> Result<(), Failure> {
+    let folder = target.folder.display().to_string();
+    let cannot = |error| Failure::Failed(format!("cannot make {folder}: {error}"));
+    drop(DiskStorage::create(&target.folder).map_err(cannot)?);
+    let storage = target.lock()?;
+    let unwritten = |failed: Failed| unwritten(&folder, &failed.into());
+    let digest = state.digest();
+    let size = kept_size(state, digest);
+    let mut writer = BaseWriter::begin(&storage, origin, size).map_err(unwritten)?;
+    state.keep(digest, text, |kind, payload| writer.append(kind, payload).map_err(unwritten))?;
+    writer.finish().map_err(unwritten)?;
+    log::publish(&storage, origin).map_err(unwritten)
 }
 
 impl Comparison<'_> {
     /// The next record that is there.
     fn next(&mut self, target: &Target) -> Result<Option<(UnixMillis, u8, Vec<u8>)>, Failure> {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
         if self.records.is_empty()
             && let Step::Batch(batch) =
-                self.reader.next_batch().map_err(|error| unusable(target, &error))?
+                reader.next_batch().map_err(|error| unusable(target, &error))?
         {
+            if batch.base.is_some() {
+                return Err(target.refused("it holds a base where there is none"));
+            }
             let records = batch.records();
             self.records
                 .extend(records.map(|record| (record.time, record.kind, record.payload.to_vec())));
@@ -314,9 +364,33 @@ impl Comparison<'_> {
         Ok(self.records.pop_front())
     }
 
+    /// Reads the base that is there; it must be of the same state.
+    fn base(&mut self, target: &Target, origin: &Origin, digest: Digest) -> Result<(), Failure> {
+        let other = || target.refused("it holds something else than would be written");
+        let Some(reader) = &mut self.reader else { return Ok(()) };
+        loop {
+            let told = match reader.next_batch().map_err(|error| unusable(target, &error))? {
+                Step::Batch(batch) if batch.base == Some(origin.seq) => {
+                    let last = batch.records().last();
+                    last.and_then(|record| kept_digest(record.kind, record.payload))
+                }
+                Step::Batch(_) | Step::End(_) => return Err(other()),
+            };
+            if reader.has_read_base() {
+                return if told == Some(digest) { Ok(()) } else { Err(other()) };
+            }
+        }
+    }
+
+    /// Whether an earlier run was stopped before there was a segment behind the base.
+    fn is_base_alone(&self) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.segments().len() == 1)
+    }
+
     /// What an earlier run was writing when it was stopped; the log there has been read to its end.
     fn torn(&mut self, target: &Target) -> Result<Option<Torn>, Failure> {
-        match self.reader.next_batch().map_err(|error| unusable(target, &error))? {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        match reader.next_batch().map_err(|error| unusable(target, &error))? {
             Step::End(End::Torn(torn)) => Ok(Some(torn)),
             Step::End(End::Damaged(damage)) => {
                 Err(target.refused(&format!("it holds a log that is damaged itself ({damage})")))

@@ -22,6 +22,10 @@ pub(crate) enum Finding {
     Harm(usize),
     /// Registrations are among what is lost.
     Registrations(Run),
+    /// Users are among what is lost of a base.
+    KeptUsers { seq: Seq, first: ServiceNumber, last: ServiceNumber },
+    /// A record of a base is as it was written, and makes no sense.
+    Misfit { seq: Seq, why: Why, users: BTreeSet<ServiceNumber> },
     /// An event is as it was written, and makes no sense.
     Senseless { seq: Seq, why: Why, users: BTreeSet<ServiceNumber> },
 }
@@ -46,6 +50,14 @@ fn span(first: impl Display + PartialEq, last: impl Display + PartialEq, word: &
 
 /// What a piece of damage takes with it.
 fn touches(harm: &Harm) -> String {
+    match harm.base_lost {
+        Some((first, Some(last))) => {
+            let are = if first == last { "is" } else { "are" };
+            return format!("{} of the base {are} lost", span(first, last, "record"));
+        }
+        Some((first, None)) => return format!("all records of the base from {first} on are lost"),
+        None => {}
+    }
     match (harm.lost, harm.end_unknown) {
         (None, false) => "no event is lost".to_owned(),
         (None, true) => format!("all from event {} on is lost, if there was any", harm.damage.seq),
@@ -62,7 +74,7 @@ fn touches(harm: &Harm) -> String {
 
 /// Whom it touches, as far as that is known.
 fn whom(harm: &Harm, users: &BTreeSet<ServiceNumber>) -> String {
-    if harm.lost.is_none() && !harm.end_unknown {
+    if harm.lost.is_none() && harm.base_lost.is_none() && !harm.end_unknown {
         return String::new();
     }
     let perhaps: BTreeSet<_> = harm.users_perhaps.difference(users).copied().collect();
@@ -92,19 +104,12 @@ pub(crate) fn write_text(
                 writeln!(out, "{}; {}{}", harm.damage, touches(harm), whom(harm, users))?;
             }
             Finding::Registrations(run) => {
-                for (first, last, can_log_in) in parts(*run, salvaged) {
-                    let (span, one) = (span(first, last, "user"), first == last);
-                    let whose = if one { "registration is" } else { "registrations are" };
-                    let as_it = if one { "it" } else { "them" };
-                    let end = if can_log_in {
-                        "a later change has set profile and password anew".to_owned()
-                    } else {
-                        format!("what the profile said is lost, and nobody can log in as {as_it}")
-                    };
-                    writeln!(out, "{span}: the {whose} lost; {end}")?;
-                }
+                write_users(run.users().map(|(_, user)| user), salvaged, out)?;
             }
-            Finding::Senseless { seq, why, users } => {
+            Finding::KeptUsers { first, last, .. } => {
+                write_users((first.0..=last.0).map(ServiceNumber), salvaged, out)?;
+            }
+            Finding::Senseless { seq, why, users } | Finding::Misfit { seq, why, users } => {
                 let whom = match users.is_empty() {
                     true => String::new(),
                     false => format!("; it names {}", list(users)),
@@ -124,17 +129,41 @@ pub(crate) fn write_text(
     Ok(())
 }
 
-/// A run in parts of users who fared alike.
-fn parts(run: Run, salvaged: &Salvaged) -> Vec<(ServiceNumber, ServiceNumber, bool)> {
+/// One line for users in a row who fared alike.
+fn write_users(
+    users: impl Iterator<Item = ServiceNumber>,
+    salvaged: &Salvaged,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let mut parts: Vec<(ServiceNumber, ServiceNumber, bool)> = Vec::new();
-    for (_, user) in run.users() {
+    for user in users {
         let can_log_in = salvaged.can_log_in(user);
         match parts.last_mut() {
             Some(part) if part.2 == can_log_in => part.1 = user,
             _ => parts.push((user, user, can_log_in)),
         }
     }
-    parts
+    for (first, last, can_log_in) in parts {
+        let (span, one) = (span(first, last, "user"), first == last);
+        let whose = if one { "registration is" } else { "registrations are" };
+        let as_it = if one { "it" } else { "them" };
+        let end = if can_log_in {
+            "a later change has set profile and password anew".to_owned()
+        } else {
+            format!("what the profile said is lost, and nobody can log in as {as_it}")
+        };
+        writeln!(out, "{span}: the {whose} lost; {end}")?;
+    }
+    Ok(())
+}
+
+fn user_json(seq: Seq, user: ServiceNumber, salvaged: &Salvaged) -> Value {
+    json!({
+        "result": "registration-lost",
+        "seq": seq.0,
+        "user": user.0,
+        "can_log_in": salvaged.can_log_in(user),
+    })
 }
 
 /// One object for each finding, and one for each user whose registration is lost.
@@ -151,17 +180,15 @@ pub(crate) fn write_json(
             }
             Finding::Registrations(run) => {
                 for (seq, user) in run.users() {
-                    let can_log_in = salvaged.can_log_in(user);
-                    let object = json!({
-                        "result": "registration-lost",
-                        "seq": seq.0,
-                        "user": user.0,
-                        "can_log_in": can_log_in,
-                    });
-                    writeln!(out, "{object}")?;
+                    writeln!(out, "{}", user_json(seq, user, salvaged))?;
                 }
             }
-            Finding::Senseless { seq, why, users } => {
+            Finding::KeptUsers { seq, first, last } => {
+                for user in (first.0..=last.0).map(ServiceNumber) {
+                    writeln!(out, "{}", user_json(*seq, user, salvaged))?;
+                }
+            }
+            Finding::Senseless { seq, why, users } | Finding::Misfit { seq, why, users } => {
                 let object = json!({
                     "result": "nonsense",
                     "seq": seq.0,
@@ -190,6 +217,8 @@ fn harm_json(harm: &Harm, users: &BTreeSet<ServiceNumber>) -> Value {
         "what": harm.damage.what.to_string(),
         "lost_first": first.map(|first| first.0),
         "lost_last": harm.lost.map(|lost| lost.last.0),
+        "base_lost_first": harm.base_lost.map(|(first, _)| first),
+        "base_lost_last": harm.base_lost.and_then(|(_, last)| last),
         "end_unknown": harm.end_unknown,
         "users": numbers(users),
         "users_perhaps": numbers(&perhaps),

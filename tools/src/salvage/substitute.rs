@@ -48,6 +48,10 @@ pub(super) struct Plan {
     registered: u32,
     /// Lost numbers since the last registration that was read: only there can others have stood.
     free: VecDeque<Stretch>,
+    /// How many more users a base can have had whose records are lost: they come before all others.
+    base_room: u64,
+    /// How many users the base has had.
+    base_users: u32,
     runs: Vec<Run>,
 }
 
@@ -57,12 +61,18 @@ impl Plan {
         self.free.push_back(stretch);
     }
 
+    /// A base comes first, with so many users, and room for so many more.
+    pub(super) fn begin_behind(&mut self, users: u32, room: u64) {
+        (self.registered, self.base_users, self.base_room) = (users, users, room);
+    }
+
     /// A registration was read: all before it must have been there. One that fits in no way is none.
     pub(super) fn register(&mut self, number: ServiceNumber) {
         let Some(index) = number.0.checked_sub(ServiceNumber::FIRST.0) else { return };
         if index >= self.registered && self.place(index) {
             self.registered = index + 1;
             self.free.clear();
+            self.base_room = 0;
         }
     }
 
@@ -79,6 +89,14 @@ impl Plan {
     /// what comes in between may speak of these users already.
     fn place(&mut self, count: u32) -> bool {
         let Some(missing) = count.checked_sub(self.registered) else { return true };
+        if missing == 0 {
+            return true;
+        }
+        if self.runs.is_empty() && u64::from(missing) <= self.base_room {
+            self.base_room -= u64::from(missing);
+            (self.registered, self.base_users) = (count, count);
+            return true;
+        }
         let room: u64 = self.free.iter().map(|stretch| stretch.len()).sum();
         let mut missing = u64::from(missing);
         if missing > room {
@@ -101,8 +119,9 @@ impl Plan {
         true
     }
 
-    pub(super) fn into_runs(self) -> Vec<Run> {
-        self.runs
+    /// The lost registrations, and how many users the base has had.
+    pub(super) fn into_runs(self) -> (Vec<Run>, u32) {
+        (self.runs, self.base_users)
     }
 }
 
@@ -135,7 +154,12 @@ mod tests {
 
     fn runs(plan: Plan) -> Vec<(u64, u64, u32)> {
         let run = |run: Run| (run.seqs.first.0, run.seqs.last.0, run.first_user.0);
-        plan.into_runs().into_iter().map(run).collect()
+        plan.into_runs().0.into_iter().map(run).collect()
+    }
+
+    fn runs_and_users(plan: Plan) -> (Vec<(u64, u64, u32)>, u32) {
+        let users = plan.base_users;
+        (runs(plan), users)
     }
 
     #[test]
@@ -177,6 +201,25 @@ mod tests {
         plan.register(ServiceNumber(10_005));
         plan.mention(ServiceNumber(10_006));
         assert_eq!(runs(plan), [(3, 4, 10_002), (5, 5, 10_004)]);
+    }
+
+    #[test]
+    fn whoever_is_missing_may_have_been_in_a_base_that_is_damaged() {
+        let mut plan = Plan::default();
+        plan.begin_behind(3, 100);
+        plan.mention(ServiceNumber(10_005));
+        plan.lose(stretch(50, 60));
+        plan.mention(ServiceNumber(11_000));
+        plan.register(ServiceNumber(10_007));
+        plan.mention(ServiceNumber(10_008));
+        let (runs, users) = plan.into_runs();
+        assert_eq!((runs, users), (Vec::new(), 6));
+
+        let mut plan = Plan::default();
+        plan.begin_behind(3, 0);
+        plan.lose(stretch(50, 60));
+        plan.mention(ServiceNumber(10_005));
+        assert_eq!(runs_and_users(plan), (vec![(50, 51, 10_004)], 3));
     }
 
     #[test]

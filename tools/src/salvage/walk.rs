@@ -9,14 +9,17 @@ use std::fmt;
 
 use indicatif::ProgressBar;
 use oicq::id::{Place, Seq, ServiceNumber, UnixMillis};
-use oicq::log::{Batch, Damage, End, Reader, Record, Step, Storage};
+use oicq::log::{
+    Access, Batch, Damage, End, Reader, Record, Step, Storage, StoredFile, format, locate,
+};
 use oicq::state::sense::{self, Beyond};
-use oicq::state::{Event, EventError, EventKind, Stamp, State};
+use oicq::state::{Event, EventError, EventKind, KeptError, Stamp, State, Waiting};
 
+use super::base::{Base, Restoration, Text};
 use super::finding::Finding;
 use super::substitute::{Run, no_password, substitute};
 use super::users::each_user;
-use super::{Position, Stretch, Survey};
+use super::{Harm, Position, Stretch, Survey};
 use crate::failure::Failure;
 use crate::source::failed;
 
@@ -30,6 +33,11 @@ pub(crate) type Bytes<'a> = (EventKind, Cow<'a, [u8]>);
 pub(crate) trait Sink {
     /// The records of one batch; the first has the number after the last one of the batch before.
     fn take(&mut self, time: UnixMillis, records: &[Bytes<'_>]) -> Result<(), Failure>;
+
+    /// The state that a base is of, in front of all records; `text` has the texts that wait in it.
+    fn take_base(&mut self, _: &Base, _: &State, _text: &mut Text<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// Whoever only wants to know.
@@ -44,6 +52,10 @@ impl Sink for () {
 pub(crate) enum Why {
     /// It is none, or does not fit the state before it.
     Error(EventError),
+    /// It is a record of a base, and does not fit those before it.
+    Kept(KeptError),
+    /// The records of the base are not those of the state that it says it is of.
+    Differs,
     /// It is beyond a limit that every server keeps.
     Beyond(EventKind, Beyond),
 }
@@ -52,6 +64,8 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Error(error) => error.fmt(f),
+            Self::Kept(error) => error.fmt(f),
+            Self::Differs => f.write_str("a base whose records do not agree with each other"),
             Self::Beyond(kind, beyond) => write!(f, "a {kind} event whose {beyond}"),
         }
     }
@@ -75,7 +89,9 @@ pub(crate) struct Salvaged {
 impl Salvaged {
     /// How many places there are that are not as they should be.
     pub(crate) fn places(&self) -> u64 {
-        let counts = |finding: &&Finding| !matches!(finding, Finding::Registrations(_));
+        let counts = |finding: &&Finding| {
+            !matches!(finding, Finding::Registrations(_) | Finding::KeptUsers { .. })
+        };
         self.findings.iter().filter(counts).count() as u64
     }
 
@@ -97,10 +113,19 @@ impl Salvaged {
         all
     }
 
+    /// Whether all that was in the log is kept.
+    pub(crate) fn is_complete(&self, survey: &Survey) -> bool {
+        let base = |harm: &Harm| harm.base_lost.is_some();
+        let misfit = |finding: &Finding| matches!(finding, Finding::Misfit { .. });
+        self.not_saved(survey).is_empty()
+            && !survey.harms.iter().any(base)
+            && !self.findings.iter().any(misfit)
+    }
+
     /// Whether a server starts on the log all the same: limits are kept where requests are decided.
     pub(crate) fn opens(&self) -> bool {
         self.findings.iter().all(|finding| match finding {
-            Finding::Harm(_) => false,
+            Finding::Harm(_) | Finding::Misfit { .. } | Finding::KeptUsers { .. } => false,
             Finding::Senseless { why, .. } => matches!(why, Why::Beyond(..)),
             // One whose place is not damaged is beyond a limit itself.
             Finding::Registrations(_) => true,
@@ -122,6 +147,8 @@ struct Walker<'a, K> {
     harms: usize,
     stretches: usize,
     runs: usize,
+    /// The base, until all of it has been taken in.
+    restoration: Option<Restoration>,
 }
 
 /// Goes through a log that was surveyed, and gives all that can be saved to `sink`.
@@ -144,13 +171,22 @@ pub(crate) fn walk<S: Storage>(
         senseless: 0,
     };
     let time = UnixMillis(0);
-    let mut walker = Walker { survey, sink, salvaged, time, harms: 0, stretches: 0, runs: 0 };
+    let restoration = survey.base.is_some().then(Restoration::default);
+    let (harms, stretches, runs) = (0, 0, 0);
+    let mut walker = Walker { survey, sink, salvaged, time, harms, stretches, runs, restoration };
+    let base_name = reader.segments().first().map(|first| first.name.clone());
+    let mut texts = Texts { storage, name: base_name.unwrap_or_default(), file: None };
     let mut position = Position::default();
     while !walker.is_done() {
         match reader.next_batch().map_err(failed)? {
             // What a running server has written since.
+            Step::Batch(batch) if batch.base.is_some() => {
+                walker.restore(&batch)?;
+                bar.set_position(position.behind(&batch));
+            }
             Step::Batch(batch) if batch.header.first > survey.last => break,
             Step::Batch(batch) => {
+                walker.leave_base(&mut texts)?;
                 walker.fill(batch.header.first, batch.header.time)?;
                 walker.take(&batch)?;
                 bar.set_position(position.behind(&batch));
@@ -162,8 +198,34 @@ pub(crate) fn walk<S: Storage>(
             Step::End(End::Whole | End::Torn(_)) => break,
         }
     }
+    walker.leave_base(&mut texts)?;
     walker.fill(survey.last.next(), UnixMillis(0))?;
     Ok(walker.salvaged)
+}
+
+/// Reads the texts that wait in a base.
+struct Texts<'a, S: Storage> {
+    storage: &'a S,
+    name: String,
+    file: Option<S::File>,
+}
+
+impl<S: Storage> Texts<'_, S> {
+    fn read(&mut self, waiting: &Waiting, out: &mut Vec<u8>) -> Result<(), Failure> {
+        let path = self.storage.path(&self.name);
+        let failed = |error: std::io::Error| {
+            Failure::Failed(format!("cannot read {}: {error}", path.display()))
+        };
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(self.storage.open(&self.name, Access::Read).map_err(failed)?),
+        };
+        let from = out.len();
+        out.resize(from + usize::try_from(waiting.length).unwrap_or_default(), 0);
+        file.read_at(&mut out[from..], locate(waiting.place).1).map_err(failed)?;
+        let same = format::checksum(0, &out[from..]) == waiting.checksum;
+        if same { Ok(()) } else { Err(unsteady(&path)) }
+    }
 }
 
 /// The disk gives other bytes than a moment ago.
@@ -176,7 +238,9 @@ fn unsteady(path: &std::path::Path) -> Failure {
 
 impl<K: Sink> Walker<'_, K> {
     fn is_done(&self) -> bool {
-        self.salvaged.state.last_seq() == self.survey.last && self.harms == self.survey.harms.len()
+        self.restoration.is_none()
+            && self.salvaged.state.last_seq() == self.survey.last
+            && self.harms == self.survey.harms.len()
     }
 
     /// Goes past a damaged place that is known from the survey.
@@ -188,6 +252,46 @@ impl<K: Sink> Walker<'_, K> {
         self.salvaged.findings.push(Finding::Harm(self.harms));
         self.harms += 1;
         Ok(())
+    }
+
+    fn restore(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
+        match (&self.survey.base, &mut self.restoration) {
+            (Some(base), Some(restoration)) => {
+                restoration.take(base, batch, &mut self.salvaged.state)
+            }
+            _ => Err(Failure::Failed("a base where there was none a moment ago".to_owned())),
+        }
+    }
+
+    /// The base has been read, as far as it can be.
+    fn leave_base<S: Storage>(&mut self, texts: &mut Texts<'_, S>) -> Result<(), Failure> {
+        let Some(mut restoration) = self.restoration.take() else { return Ok(()) };
+        let Some(base) = &self.survey.base else { return Ok(()) };
+        restoration.finish(base, &mut self.salvaged.state)?;
+        self.time = base.origin.time;
+        let seq = base.origin.seq;
+        for (first, last) in restoration.missing {
+            self.salvaged.findings.push(Finding::KeptUsers { seq, first, last });
+            let users = (first.0..=last.0).map(ServiceNumber);
+            if let Some(users_of) = self.base_harm() {
+                users_of.extend(users);
+            }
+        }
+        for (why, users) in restoration.misfits {
+            if let Some(users_of) = self.base_harm() {
+                users_of.extend(&users);
+            }
+            self.salvaged.findings.push(Finding::Misfit { seq, why, users });
+        }
+        let mut text = |waiting: &Waiting, out: &mut Vec<u8>| texts.read(waiting, out);
+        self.sink.take_base(base, &self.salvaged.state, &mut text)
+    }
+
+    /// The users that the last harm of the base touches.
+    fn base_harm(&mut self) -> Option<&mut BTreeSet<ServiceNumber>> {
+        let harms = &self.survey.harms[..self.harms];
+        let index = harms.iter().rposition(|harm| harm.base_lost.is_some())?;
+        self.salvaged.users.get_mut(index)
     }
 
     /// Fills the numbers before `next` that have no event. In front of all events, the fillers have the time of
