@@ -3,6 +3,7 @@
 pub mod options;
 pub mod page;
 mod parts;
+pub mod progress;
 pub mod settings;
 mod table;
 pub mod values;

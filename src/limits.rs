@@ -126,11 +126,20 @@ pub const PASSWORD_PASSES: u32 = 2;
 
 /// Bytes of one log file, unless told otherwise.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
+/// Bytes at the end of a log file which, as long as there is no room for another file, are left to a server that
+/// stops: what was delivered and who no longer monitors. Many deliveries of the most receivers fit.
+pub const LOG_RESERVE_BYTES: u64 = 1 << 20;
+/// The reserve is at most this part of a log file, so that a small one is not kept free for its sake. What does
+/// not fit into it is sent again.
+pub const LOG_RESERVE_PART: u64 = 16;
 
 const _: () = {
     assert!(OUTPUT_BYTES_LOW < OUTPUT_BYTES_HIGH && OUTPUT_BYTES_HIGH < OUTPUT_BYTES_MAX);
     // A message and its header fields fit the content of a session's packet, and so does a piece of a file.
     assert!(MESSAGE_BYTES + 16 < CONTENT_BYTES_IN_SESSION as usize);
+    // A receiver and its sequence number have 12 bytes in a delivery.
+    assert!(LOG_RESERVE_BYTES >= 16 * 12 * DELIVERIES_PER_EVENT as u64);
+    assert!(LOG_RESERVE_BYTES <= SEGMENT_BYTES / LOG_RESERVE_PART);
     // One turn's reading takes at least one packet of the largest size, over at most two turns.
     assert!(READ_BYTES_PER_TURN * 2 >= HEADER_BYTES + CONTENT_BYTES_IN_SESSION as usize);
     // A registration with every string at its limit fits what is taken before login.

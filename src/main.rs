@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use oicq::cli::options::{Command, Serve, parse};
 use oicq::cli::page::terminal_width;
+use oicq::cli::progress::{Meter, Outlet};
 use oicq::net::{Server, ServerError};
 
 /// Done.
@@ -34,7 +35,10 @@ fn main() -> ExitCode {
 
 fn run(serve: &Serve) -> Result<(), ServerError> {
     start_logging(serve.verbose);
-    let server = Server::open(&serve.options)?;
+    let mut meter = Meter::new(Outlet::of_standard_error());
+    let opened = Server::open(&serve.options, &mut |reading| show(meter.handle(reading)));
+    show(meter.clear());
+    let server = opened?;
     for address in server.addresses()? {
         // Whoever closed the pipe does not want to know.
         print(&format!("listening on {address}\n"));
@@ -57,6 +61,14 @@ fn print(text: &str) -> u8 {
 fn complain(error: &dyn std::fmt::Display) {
     // There is nowhere else to say that this failed.
     let _ = writeln!(io::stderr().lock(), "oicqd: {error}");
+}
+
+/// Puts what a meter shows on standard error, as it is.
+fn show(text: Option<String>) {
+    if let Some(text) = text {
+        // Nothing depends on its being seen.
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
 }
 
 /// Says what the library logs on standard error, one line each.

@@ -115,9 +115,9 @@ fn every_packet_type_kind_of_event_and_system_message_occurs() {
     assert!(asked.iter().eq(RequestType::ALL), "{asked:?}");
 
     let kinds: BTreeSet<_> = player.host.entries.iter().map(|entry| entry.kind).collect();
-    assert!(
-        kinds.iter().eq(EventKind::ALL.iter().map(|kind| *kind as u8).collect::<Vec<_>>().iter())
-    );
+    // What could not be saved from a damaged log is nothing that a server does.
+    let known = EventKind::ALL.iter().filter(|kind| **kind != EventKind::Lost);
+    assert!(kinds.into_iter().eq(known.map(|kind| *kind as u8)));
 
     let (mut replies, mut system) = (BTreeSet::new(), BTreeSet::new());
     let (mut numbered, mut results) = (BTreeSet::new(), BTreeSet::new());

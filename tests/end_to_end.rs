@@ -1,12 +1,17 @@
 //! The real programs, from the outside: the server as a process, its clients over sockets, its log through
 //! the tools. What each file covers stands at its top; here they are only put together.
 
+mod chance;
 mod kit;
 #[path = "kit/live.rs"]
 mod live;
 #[path = "kit/relay.rs"]
 mod relay;
 
+#[path = "end_to_end/backup.rs"]
+mod backup;
+#[path = "end_to_end/calls.rs"]
+mod calls;
 #[path = "end_to_end/commands.rs"]
 mod commands;
 #[path = "end_to_end/compact.rs"]
@@ -19,10 +24,18 @@ mod durability;
 mod endings;
 #[path = "end_to_end/files.rs"]
 mod files;
+#[path = "end_to_end/full.rs"]
+mod full;
 #[path = "end_to_end/limits.rs"]
 mod limits;
 #[path = "end_to_end/pressure.rs"]
 mod pressure;
+#[path = "end_to_end/repair.rs"]
+mod repair;
+#[path = "end_to_end/repair_base.rs"]
+mod repair_base;
+#[path = "end_to_end/salvage.rs"]
+mod salvage;
 #[path = "end_to_end/script.rs"]
 mod script;
 #[path = "end_to_end/script_extensions.rs"]

@@ -161,6 +161,7 @@ impl Raw {
                 Event::MonitoringStarted { operator: one, watched: other }
             }
             EventKind::MonitoringEnded => Event::MonitoringEnded { operator: one },
+            EventKind::Lost => Event::Lost,
         }
     }
 }
@@ -178,8 +179,12 @@ fn stamp(index: usize) -> Stamp {
 
 /// A state with a few users, so that events have something to fit to.
 fn peopled() -> State {
+    with_users(5)
+}
+
+fn with_users(count: usize) -> State {
     let mut state = State::default();
-    for index in 0..5 {
+    for index in 0..count {
         let event = Event::Registered {
             number: ServiceNumber(10_001 + u32::try_from(index).unwrap()),
             authentication: Authentication::Open,
@@ -193,11 +198,12 @@ fn peopled() -> State {
     state
 }
 
-/// Applies records until one does not fit: afterwards a state may be half changed.
+/// Applies records; each one that does not fit leaves the state as it was.
 fn apply_all(state: &mut State, records: &[(u8, Vec<u8>)]) {
     for (index, (kind, payload)) in records.iter().enumerate() {
-        if let Err(EventError::Nonsense(_)) = state.apply_record(stamp(index + 5), *kind, payload) {
-            return;
+        let (digest, last) = (state.digest(), state.last_seq());
+        if state.apply_record(stamp(index + 5), *kind, payload).is_err() {
+            assert_eq!((state.digest(), state.last_seq()), (digest, last), "kind {kind}");
         }
     }
 }
@@ -210,11 +216,6 @@ fn apply_fitting(records: &[(u8, Vec<u8>)]) -> (State, Vec<(u8, Vec<u8>)>) {
         let index = fitting.len() + 5;
         if state.apply_record(stamp(index), *kind, payload).is_ok() {
             fitting.push((*kind, payload.clone()));
-            continue;
-        }
-        state = peopled();
-        for (index, (kind, payload)) in fitting.iter().enumerate() {
-            state.apply_record(stamp(index + 5), *kind, payload).expect("it did before");
         }
     }
     (state, fitting)
@@ -230,9 +231,9 @@ fn changed_records() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
     let changes = prop::collection::vec((any::<Index>(), any::<u8>()), 0..3);
     let record = (raw(true), select(EventKind::ALL), changes).prop_map(|(raw, kind, changes)| {
         let mut payload = encoded(&raw.event(kind));
-        for (place, byte) in changes {
-            let place = place.index(payload.len());
-            payload[place] = byte;
+        let length = payload.len();
+        for (place, byte) in changes.into_iter().take_while(|_| length > 0) {
+            payload[place.index(length)] = byte;
         }
         (kind as u8, payload)
     });
@@ -312,4 +313,54 @@ proptest! {
         apply_all(&mut peopled(), &records);
         let _ = apply_fitting(&records);
     }
+}
+
+#[test]
+fn moves_that_overflow_a_group_leave_every_friend_where_it_was() {
+    let mut state = with_users(258);
+    let owner = ServiceNumber(10_001);
+    let mut index = 258;
+    let mut apply = |state: &mut State, event: Event<'_>| {
+        index += 1;
+        state.apply_record(stamp(index), event.kind() as u8, &encoded(&event))
+    };
+    let school = GroupNumber(2);
+    apply(&mut state, Event::GroupAdded { owner, group: school, name: b"school" }).unwrap();
+    for friend in 10_002..10_259 {
+        let group = if friend < 10_257 { GroupNumber::FIRST } else { school };
+        let friend = ServiceNumber(friend);
+        apply(&mut state, Event::FriendAdded { owner, friend, group, agreed: true }).unwrap();
+    }
+    let moves = |moves: &[(u32, u8)]| {
+        Moves::pack(moves.iter().map(|(one, to)| (ServiceNumber(*one), GroupNumber(*to))))
+    };
+    let digest = state.digest();
+    let too_many = moves(&[(10_257, 1), (10_002, 2), (10_258, 1), (10_002, 1), (10_257, 2)]);
+    let event = Event::FriendsMoved { owner, moves: Moves::over(&too_many).unwrap() };
+    assert!(apply(&mut state, event).is_err());
+    assert_eq!(state.digest(), digest);
+    let exchange = moves(&[(10_257, 1), (10_002, 2)]);
+    let event = Event::FriendsMoved { owner, moves: Moves::over(&exchange).unwrap() };
+    apply(&mut state, event).unwrap();
+    assert_ne!(state.digest(), digest);
+}
+
+#[test]
+fn a_broadcast_that_leaves_out_a_stranger_reaches_nobody() {
+    let mut state = with_users(3);
+    let owner = ServiceNumber(10_001);
+    let friend = ServiceNumber(10_002);
+    let event = Event::FriendAdded { owner, friend, group: GroupNumber::FIRST, agreed: true };
+    state.apply_record(stamp(3), event.kind() as u8, &encoded(&event)).unwrap();
+    let digest = state.digest();
+    let left_out = Numbers::pack([ServiceNumber(10_003)]);
+    let event = Event::MessageBroadcast {
+        from: owner,
+        group: GroupNumber::ALL,
+        content: b"hello",
+        left_out: Numbers::over(&left_out).unwrap(),
+    };
+    let error = state.apply_record(stamp(4), event.kind() as u8, &encoded(&event));
+    assert_eq!(error, Err(EventError::Nonsense(EventKind::MessageBroadcast)));
+    assert_eq!(state.digest(), digest);
 }

@@ -9,9 +9,10 @@ use super::format::{
     RECORD_HEADER_LEN, SegmentHeader, Slots, WITNESS_OFFSETS, Witness, base_name, batch_len,
     checksum, encode_record_header, parse_base_name, parse_segment_name, seed_of,
 };
-use super::prepare::{reserve, write_zeros};
+use super::prepare::{Prepared, reserve, write_zeros};
 use super::reader::{Reader, Segment};
 use super::storage::{Storage, StoredFile};
+use super::writer::Options;
 use crate::id::{Seq, UnixMillis};
 
 /// The name of a base that is being made.
@@ -20,7 +21,7 @@ pub(super) const BASE_NAME: &str = "base.tmp";
 const WRITE_STEP: usize = 1 << 20;
 /// Bytes after which what was written is synced, so that no single sync is so long that a server's
 /// own syncs wait behind it.
-const SYNC_STEP: u64 = 4 << 20;
+pub(super) const SYNC_STEP: u64 = 4 << 20;
 
 /// What a base says about the log that it belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -247,13 +248,43 @@ pub(super) fn unread(name: String, seq: Seq) -> Segment {
 /// # Errors
 /// If the storage fails. The log is then what it was before, or what it is afterwards.
 pub fn publish<S: Storage>(storage: &S, origin: &Origin) -> Result<(), Failed> {
-    let name = base_name(origin.seq);
+    publish_as(storage, origin.seq)
+}
+
+pub(super) fn publish_as<S: Storage>(storage: &S, seq: Seq) -> Result<(), Failed> {
+    let name = base_name(seq);
     // The segment behind the base may have got its name a moment ago: it must not be younger on the
     // disk than the base's.
     storage.sync_folder().map_err(Failed::at(storage, "", Doing::Sync))?;
     let renamed = storage.rename(BASE_NAME, &name);
     renamed.map_err(Failed::at(storage, &name, Doing::Rename))?;
     storage.sync_folder().map_err(Failed::at(storage, "", Doing::Sync))
+}
+
+/// Makes the segment that a log goes on with behind a base that stands alone.
+///
+/// # Errors
+/// If there is no room, or the storage fails. The base stands alone then, which no log does.
+pub fn continue_behind<S: Storage>(
+    storage: &S,
+    origin: &Origin,
+    options: Options,
+) -> Result<(), Failed> {
+    let header = SegmentHeader {
+        charset: origin.charset,
+        is_base: false,
+        weak: options.is_weak(),
+        log_id: origin.log_id,
+        generation: 0,
+        first: origin.seq.next(),
+        durable: origin.seq,
+        size: options.bounded().segment_size,
+        created: origin.time,
+        chain: origin.chain,
+    };
+    let mut made = Prepared::begin(storage, header.size)?.finish(storage)?;
+    made.put_header(storage, &header)?;
+    made.publish(storage, &header).map(|_| ())
 }
 
 /// Removes what the newest base replaces; answers how many files.
@@ -269,8 +300,13 @@ pub fn collect<S: Storage>(storage: &S) -> Result<usize, Failed> {
         parse_segment_name(name).is_some_and(|first| first <= newest)
             || parse_base_name(name).is_some_and(|base| base < newest)
     };
+    let superseded: Vec<_> = names.iter().filter(|name| is_superseded(name)).collect();
+    if !superseded.is_empty() {
+        // Whoever named the base may not have come to this: without it the removals could be on disk first.
+        storage.sync_folder().map_err(Failed::at(storage, "", Doing::Sync))?;
+    }
     let mut removed = 0;
-    for name in names.iter().filter(|name| is_superseded(name)) {
+    for name in superseded {
         match storage.remove(name) {
             // The server collects, too.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::map::map;
 use super::storage::{Access, Lock, Storage, StoredFile};
 
-const LOCK_NAME: &str = "LOCK";
-const COMPACTION_LOCK_NAME: &str = "COMPACT";
+pub(super) const LOCK_NAME: &str = "LOCK";
+pub(super) const COMPACTION_LOCK_NAME: &str = "COMPACT";
 
 /// A folder on a real disk.
 #[derive(Debug)]
@@ -136,6 +137,10 @@ impl Storage for DiskStorage {
             Some(handle) => handle.sync_all(),
             None => File::open(&self.folder)?.sync_all(),
         }
+    }
+
+    fn size_limit(&self) -> u64 {
+        getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX)
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -112,6 +112,28 @@ pub enum What {
     Noise,
     /// Nothing is here, but it had been on disk.
     Vanished,
+    /// The storage cannot read it.
+    Unreadable {
+        /// Where in the file.
+        at: u64,
+        /// How many bytes; 0 for a file that cannot be opened.
+        bytes: u64,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// Why the storage could not read something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cause {
+    kind: io::ErrorKind,
+    code: Option<i32>,
+}
+
+impl Cause {
+    pub(super) fn of(error: &io::Error) -> Self {
+        Self { kind: error.kind(), code: error.raw_os_error() }
+    }
 }
 
 /// A log could not be read on.
@@ -246,6 +268,15 @@ impl fmt::Display for Damage {
     }
 }
 
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => io::Error::from_raw_os_error(code).fmt(f),
+            None => self.kind.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -266,6 +297,12 @@ impl fmt::Display for What {
             Self::Records => "a batch's records do not add up",
             Self::Noise => "something is where nothing has been written",
             Self::Vanished => "what was on disk is gone",
+            Self::Unreadable { bytes: 0, cause, .. } => {
+                return write!(f, "cannot be read: {cause}");
+            }
+            Self::Unreadable { at, bytes, cause } => {
+                return write!(f, "{bytes} bytes at offset {at} cannot be read: {cause}");
+            }
         })
     }
 }

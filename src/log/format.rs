@@ -213,23 +213,11 @@ impl SegmentHeader {
             return Err(HeaderFault::Invalid);
         }
         let version = Order::read_u16(&block[8..]);
-        let all_features = Order::read_u64(&block[16..]);
-        let features = all_features & !FEATURES_KNOWN;
+        let features = Order::read_u64(&block[16..]) & !FEATURES_KNOWN;
         if version != VERSION || features != 0 {
             return Err(HeaderFault::Newer(Newer { version, features, flags: 0 }));
         }
-        let header = Self {
-            charset: block[10],
-            is_base: all_features & FEATURE_BASE != 0,
-            weak: block[11] != 0,
-            log_id: Order::read_u64(&block[32..]),
-            generation: Order::read_u64(&block[40..]),
-            first: Seq(Order::read_u64(&block[48..])),
-            durable: Seq(Order::read_u64(&block[56..])),
-            size: Order::read_u64(&block[64..]),
-            created: UnixMillis(Order::read_u64(&block[72..])),
-            chain: Order::read_u32(&block[80..]),
-        };
+        let header = Self::read(block);
         let zeros = [HEADER_END..SECTOR_LEN, 3 * SECTOR_LEN..block.len()];
         // A compatible feature may keep something there that older readers pass over.
         let blank = Order::read_u64(&block[24..]) != 0
@@ -244,6 +232,29 @@ impl SegmentHeader {
             && header.size > HEADER_LEN
             && header.size <= if header.is_base { BASE_SIZE_MAX } else { u64::from(u32::MAX) };
         if sound { Ok((header, crc)) } else { Err(HeaderFault::Invalid) }
+    }
+
+    /// What a block claims whose header is damaged, in a file of `len` bytes: a guess that the batches prove
+    /// or not.
+    #[must_use]
+    pub fn claimed(block: &[u8], len: u64) -> Self {
+        let zeros = [0; HEADER_END];
+        Self { size: len, ..Self::read(if block.len() < HEADER_END { &zeros } else { block }) }
+    }
+
+    fn read(block: &[u8]) -> Self {
+        Self {
+            charset: block[10],
+            is_base: Order::read_u64(&block[16..]) & FEATURE_BASE != 0,
+            weak: block[11] != 0,
+            log_id: Order::read_u64(&block[32..]),
+            generation: Order::read_u64(&block[40..]),
+            first: Seq(Order::read_u64(&block[48..])),
+            durable: Seq(Order::read_u64(&block[56..])),
+            size: Order::read_u64(&block[64..]),
+            created: UnixMillis(Order::read_u64(&block[72..])),
+            chain: Order::read_u32(&block[80..]),
+        }
     }
 
     /// The log id that a block claims whose header is damaged: a guess that the batches prove or
@@ -320,6 +331,7 @@ impl Witness {
                 == checksum(seed, &sector[..WITNESS_CRC_AT])
             && sector[32] <= 1
             && sector[33] <= 1
+            && (1..u64::MAX).contains(&Order::read_u64(&sector[24..]))
             && is_zero(&sector[34..WITNESS_CRC_AT])
             && is_zero(&sector[WITNESS_END..]);
         sound.then(|| Self {
@@ -340,7 +352,7 @@ impl Witness {
 pub struct Slots {
     /// The notes that could be read.
     pub notes: [Option<Witness>; 2],
-    /// Which slots hold something that is not a note, or nothing where a note must be.
+    /// Which slots do not hold the note that must be there, or nothing where there was none yet.
     pub bad: [bool; 2],
 }
 
@@ -348,18 +360,36 @@ impl Slots {
     /// Reads both slots out of the block in front of the batches.
     #[must_use]
     pub fn decode(block: &[u8], seed: u32) -> Self {
-        let mut slots = Self::default();
+        let (mut slots, mut blank) = (Self::default(), [false; 2]);
         for (index, offset) in [(0, SECTOR_LEN), (1, 2 * SECTOR_LEN)] {
             let sector = &block[offset..offset + SECTOR_LEN];
             slots.notes[index] = Witness::decode(sector, seed).filter(|note| note.slot() == index);
-            slots.bad[index] = slots.notes[index].is_none() && !is_zero(sector);
+            blank[index] = is_zero(sector);
         }
-        // The first note goes to slot 0: beside any but that one, an empty slot has lost its note.
+        // Each note is on disk before the next one is written, and the first goes to slot 0.
         let newest = slots.newest().map_or(0, |note| note.counter);
-        for index in 0..2 {
-            slots.bad[index] |= slots.notes[index].is_none() && newest > 1;
+        let before = newest.saturating_sub(1);
+        for (index, blank) in blank.into_iter().enumerate() {
+            slots.bad[index] = match slots.notes[index] {
+                Some(note) => ![newest, before].contains(&note.counter),
+                None => !blank || before > 0,
+            };
         }
         slots
+    }
+
+    /// Whether both are as a power cut can leave them: the write of the next note may have been torn.
+    #[must_use]
+    pub fn may_be_torn(&self) -> bool {
+        let newest = self.newest().map_or(0, |note| note.counter);
+        let next = if newest.is_multiple_of(2) { 0 } else { 1 };
+        !self.bad[1 - next] && (!self.bad[next] || self.notes[next].is_none())
+    }
+
+    /// Whether they say that nothing follows in this segment, as they do once the next one has a batch.
+    #[must_use]
+    pub fn say_closed(&self) -> bool {
+        self.bad_count() == 0 && self.newest().is_some_and(|note| note.closed)
     }
 
     /// The latest note.

@@ -5,12 +5,14 @@
 //! table of recovery.
 
 mod adoption;
+pub mod backup;
 mod base;
 mod disk;
 mod error;
 pub mod format;
 mod map;
 mod prepare;
+mod progress;
 mod reader;
 mod recovery;
 mod step;
@@ -19,10 +21,13 @@ mod window;
 mod writer;
 
 pub use adoption::AdoptError;
-pub use base::{BaseSize, BaseWriter, Origin, collect, discard, publish, read_draft};
+pub use base::{
+    BaseSize, BaseWriter, Origin, collect, continue_behind, discard, publish, read_draft,
+};
 pub use disk::{DiskFile, DiskStorage};
-pub use error::{AppendError, Damage, Doing, Failed, OpenError, ReadError, What};
-pub use reader::{Reader, Segment};
+pub use error::{AppendError, Cause, Damage, Doing, Failed, OpenError, ReadError, What};
+pub use progress::Progress;
+pub use reader::{Identity, Reader, Segment};
 pub use recovery::{Found, Recovery, Row, TABLE};
 pub use step::{Batch, End, Record, Resumed, Step, Torn, locate};
 pub use storage::{Access, Lock, Storage, StoredFile};

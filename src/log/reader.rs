@@ -1,7 +1,12 @@
 //! The one reader of logs: recovery and all tools see a log through it.
 //!
 //! Owns the order of the checks, and the judgement whether what fails one is a torn end or damage.
-//! It only reads, with `pread` and in bounded memory, and never repairs, skips or guesses.
+//! It only reads, with `pread` and in bounded memory, and never repairs, skips or guesses. How tools read
+//! what is damaged stands in `reader/lenient.rs`.
+
+mod lenient;
+
+pub use lenient::Identity;
 
 use super::error::{Damage, Doing, Failed, ReadError, What};
 use super::format::{
@@ -51,7 +56,8 @@ pub struct Segment {
     pub name: String,
     /// Whether it is a base.
     pub is_base: bool,
-    /// The first sequence number, by its name; of a base, the first one behind it.
+    /// The first sequence number, by its name; of a base, the first one behind it. Read leniently, by its
+    /// header where that is whole.
     pub first: Seq,
     /// Its header, once it has been read.
     pub header: Option<SegmentHeader>,
@@ -247,13 +253,28 @@ impl<'s, S: Storage> Reader<'s, S> {
     /// # Errors
     /// As [`next_batch`](Self::next_batch).
     pub fn resume(&mut self) -> Result<Resumed, ReadError> {
+        self.resume_over(&mut |_, _| false)
+    }
+
+    /// The same, and hands to `remains` what may be records of the damaged stretch: kind and payload, which
+    /// no checksum vouches for. Where it answers `false`, what follows makes no sense either, and is left out.
+    ///
+    /// # Errors
+    /// As [`next_batch`](Self::next_batch).
+    pub fn resume_over(
+        &mut self,
+        remains: &mut dyn FnMut(u8, &[u8]) -> bool,
+    ) -> Result<Resumed, ReadError> {
         if !matches!(self.state, State::Ended(End::Damaged(_))) {
             return Ok(Resumed::Finished { durable: self.durable });
         }
         self.pending = [None; 2];
-        let expected = self.mark.seq.next();
+        let mut expected = self.mark.seq.next();
         let base = self.segment().base();
-        let found = self.find_batch(expected)?;
+        // A base counts its records on its own: its batches are no others', whatever their numbers.
+        let header = self.segment().header.as_ref();
+        let is_misnamed = header.is_some_and(|header| header.is_base != base.is_some());
+        let found = if is_misnamed { None } else { self.find_batch(expected, remains)? };
         let first = if let Some((offset, header)) = found {
             let before = Seq(header.first.0 - 1);
             self.mark = Mark { seq: before, end: offset, checksum: header.chain };
@@ -262,21 +283,19 @@ impl<'s, S: Storage> Reader<'s, S> {
             self.state = State::Read;
             header.first
         } else if let Some(next) = self.segments.get(self.index + 1) {
-            let first = next.first.max(base.map_or(expected, Seq::next));
             let noted = self.segment().slots.newest().map(|note| note.mark.seq.0);
+            let (first, own) = (next.first, expected.0);
+            expected = base.map_or(expected, Seq::next);
+            let base_lost = base.is_some() && noted.is_none_or(|noted| noted >= own);
+            // Whether the next file follows its own header tells, where part of a base is to be named here.
+            let first = if base_lost { expected } else { first.max(expected) };
             self.mark.seq = Seq(first.0 - 1);
             self.index += 1;
             self.adopt = true;
             self.state = State::Enter;
-            if let Some(base) = base
-                && first == base.next()
-            {
+            if base_lost {
                 self.mark_before = self.mark;
-                let last = noted.filter(|noted| *noted >= expected.0);
-                return Ok(match noted {
-                    Some(noted) if noted < expected.0 => Resumed::Intact,
-                    _ => Resumed::BaseLost { first: expected.0, last },
-                });
+                return Ok(Resumed::BaseLost { first: own, last: noted });
             }
             first
         } else {
@@ -336,7 +355,11 @@ impl<'s, S: Storage> Reader<'s, S> {
     fn damage(&self, offset: u64, what: What) -> End {
         let file = self.storage.path(&self.segment().name);
         // All of a base stands for one sequence number.
-        let seq = self.segment().base().unwrap_or_else(|| self.mark.seq.next());
+        let seq = match self.segment().base() {
+            Some(base) if what == What::Missing => base.next(),
+            Some(base) => base,
+            None => self.mark.seq.next(),
+        };
         End::Damaged(Damage { file, offset, seq, what })
     }
 
@@ -351,7 +374,15 @@ impl<'s, S: Storage> Reader<'s, S> {
     fn enter(&mut self) -> Result<(), ReadError> {
         let (storage, segment) = (self.storage, &mut self.segments[self.index]);
         let failed = |doing| Failed::at(storage, &segment.name, doing);
-        let file = open_listed(storage, segment)?;
+        let file = match open_listed(storage, segment) {
+            Err(ReadError::Storage(failed))
+                if self.window.is_lenient() && lenient::is_passed_over(&failed.error) =>
+            {
+                self.end_unopened(&failed.error);
+                return Ok(());
+            }
+            opened => opened?,
+        };
         segment.len = file.size().map_err(failed(Doing::Read))?;
         if segment.is_base {
             self.mark.seq = Seq::ZERO;
@@ -372,16 +403,19 @@ impl<'s, S: Storage> Reader<'s, S> {
             _ => SegmentHeader::decode(block),
         };
         self.file = Some(file);
+        let unreadable = self.window.unreadable(0..HEADER_LEN);
         let (header, crc) = match decoded {
             Ok(decoded) => decoded,
             Err(HeaderFault::Invalid) => {
-                self.state = State::Ended(self.damage(0, What::SegmentHeader));
+                let what = unreadable.unwrap_or(What::SegmentHeader);
+                self.state = State::Ended(self.damage(0, what));
                 return Ok(());
             }
             Err(HeaderFault::Newer(newer)) => return Err(self.newer(newer)),
         };
-        let fault = self.header_fault(&header, seed, adopt);
-        if !header.is_base {
+        let fault = self.header_fault(&header, seed, adopt).or(unreadable);
+        // What another log says about itself is nothing to this one.
+        if !header.is_base && seed_of(header.log_id) == seed {
             self.durable = self.durable.max(header.durable);
         }
         let segment = &mut self.segments[self.index];
@@ -409,7 +443,10 @@ impl<'s, S: Storage> Reader<'s, S> {
             self.segments[0].header.as_ref().map_or(header.charset, |first| first.charset);
         if seed_of(header.log_id) != seed || header.charset != charset {
             Some(What::SegmentForeign)
-        } else if header.first != segment.first || header.is_base != segment.is_base {
+        } else if header.first != segment.first
+            || header.is_base != segment.is_base
+            || (self.window.is_lenient() && !lenient::is_named_after(segment, header))
+        {
             Some(What::SegmentName)
         } else if header.first > expected {
             Some(What::Missing)
@@ -420,16 +457,14 @@ impl<'s, S: Storage> Reader<'s, S> {
         }
     }
 
-    /// A bad slot is a torn write only where nothing was synced behind that write.
-    fn check_slots(&mut self, slots: Slots) -> Result<(), ReadError> {
+    fn check_slots(&mut self, mut slots: Slots) -> Result<(), ReadError> {
         let is_base = self.segment().is_base;
-        let excused = if is_base {
-            // A base is written as a whole, with its last note.
-            slots.bad_count() == 0 && slots.newest().is_some_and(|note| note.closed)
-        } else {
-            slots.bad_count() == 0
-                || (slots.bad_count() == 1 && (self.is_last() || self.next_is_unused()?))
-        };
+        let mut excused = self.excuses(&slots)?;
+        if !excused {
+            // A live server may have been writing to them, or have closed the segment since.
+            slots = self.read_slots_again()?;
+            excused = self.excuses(&slots)?;
+        }
         self.pending = slots.notes;
         for note in slots.notes.into_iter().flatten().filter(|_| !is_base) {
             self.durable = self.durable.max(note.mark.seq);
@@ -443,14 +478,38 @@ impl<'s, S: Storage> Reader<'s, S> {
         Ok(())
     }
 
+    /// Whether slots are as they may be found. A bad one is a torn write only where nothing was synced behind
+    /// that write.
+    fn excuses(&self, slots: &Slots) -> Result<bool, ReadError> {
+        Ok(match () {
+            // A base is written as a whole, with its last note.
+            () if self.segment().is_base || slots.say_closed() => slots.say_closed(),
+            () if self.is_last() => slots.may_be_torn(),
+            () => slots.may_be_torn() && self.next_is_unused()?,
+        })
+    }
+
+    fn read_slots_again(&mut self) -> Result<Slots, ReadError> {
+        let failed = Failed::at(self.storage, &self.segments[self.index].name, Doing::Read);
+        let file = self.file.as_ref().expect("a segment is entered before its slots are checked");
+        let seed = self.seed.expect("entering a segment finds the seed");
+        let block_len = usize::try_from(HEADER_LEN).expect("the header is one page");
+        self.window.clear();
+        let slots = Slots::decode(self.window.get(file, 0, block_len).map_err(failed)?, seed);
+        self.segments[self.index].slots = slots;
+        Ok(slots)
+    }
+
     /// Whether the segment behind this one is the last, and has no batch yet.
     fn next_is_unused(&self) -> Result<bool, ReadError> {
         let Some([next]) = self.segments.get(self.index + 1..) else { return Ok(false) };
         let failed = Failed::at(self.storage, &next.name, Doing::Read);
         let file = open_listed(self.storage, next)?;
         let mut start = [0; BATCH_HEADER_LEN];
-        let count = file.read_at(&mut start, HEADER_LEN).map_err(failed)?;
-        Ok(is_zero(&start[..count]))
+        match file.read_at(&mut start, HEADER_LEN) {
+            Err(_) if self.window.is_lenient() => Ok(false),
+            read => Ok(is_zero(&start[..read.map_err(failed)?])),
+        }
     }
 
     /// The slot whose note does not fit a log that has a batch end at `mark`.
@@ -477,14 +536,16 @@ impl<'s, S: Storage> Reader<'s, S> {
         let file = self.file.as_ref().expect("a segment is entered before its batches");
         let seed = self.seed.expect("entering a segment finds the seed");
         let start = self.window.get(file, offset, BATCH_HEADER_LEN).map_err(failed)?;
-        let Some((header, crc)) = BatchHeader::decode(start, seed) else {
-            let what = What::BatchHeader;
-            let empty = is_zero(start);
-            return Ok(if empty {
-                Verdict::Empty
-            } else {
-                Verdict::Bad { what, reach: BATCH_MAX }
-            });
+        let decoded = BatchHeader::decode(start, seed);
+        let empty = is_zero(start);
+        let unreadable = self.window.unreadable(offset..offset + BATCH_HEADER_LEN as u64);
+        let (header, crc) = match (decoded, unreadable) {
+            (Some(decoded), None) => decoded,
+            (None, None) if empty => return Ok(Verdict::Empty),
+            (_, unreadable) => {
+                let what = unreadable.unwrap_or(What::BatchHeader);
+                return Ok(Verdict::Bad { what, reach: BATCH_MAX });
+            }
         };
         let bad = |what| Ok(Verdict::Bad { what, reach: header.total() });
         if header.flags & !FLAGS_KNOWN != 0 {
@@ -514,7 +575,11 @@ impl<'s, S: Storage> Reader<'s, S> {
         let total = usize::try_from(header.total()).expect("batches are bounded");
         let failed = Failed::at(self.storage, &self.segments[self.index].name, Doing::Read);
         let file = self.file.as_ref().expect("a segment is entered before its batches");
-        let bytes = self.window.get(file, offset, total).map_err(failed)?;
+        self.window.get(file, offset, total).map_err(failed)?;
+        if let Some(what) = self.window.unreadable(offset..offset + header.total()) {
+            return Ok(Err(what));
+        }
+        let bytes = self.window.peek(offset, total).expect("the window was just filled there");
         let (payload, rest) = bytes[BATCH_HEADER_LEN..].split_at(header.payload_len as usize);
         let sum = checksum(crc, payload);
         if rest[..CHECKSUM_LEN] != sum.to_be_bytes() {
@@ -560,8 +625,12 @@ impl<'s, S: Storage> Reader<'s, S> {
             self.judge_closed(fault)?
         };
         let Some(end) = end else {
-            if let (Some(base), Some(header)) = (self.segment().base(), &self.segment().header) {
-                self.mark = Mark { seq: base, end: self.mark.end, checksum: header.chain };
+            if let Some(base) = self.segment().base() {
+                let chain = self.segment().header.as_ref().map(|header| header.chain);
+                // Without its header, nothing tells what the segment behind it is chained to.
+                self.adopt = chain.is_none();
+                let (end, checksum) = (self.mark.end, chain.unwrap_or_default());
+                self.mark = Mark { seq: base, end, checksum };
             }
             self.closed_mark = self.mark;
             self.index += 1;
@@ -589,13 +658,18 @@ impl<'s, S: Storage> Reader<'s, S> {
         let (expected, found) = (segment.limit(), segment.len);
         let continued = segment.base().unwrap_or(self.mark.seq).next();
         let noted = self.pending.iter().flatten().any(|note| note.mark.seq > self.mark.seq);
-        Ok(if last.is_some() {
+        let unreadable = self.window.unreadable(from..expected.max(found));
+        let missing = next.first > continued;
+        Ok(if let Some(what) = unreadable {
+            Some(self.damage(from, what))
+        } else if last.is_some() {
             Some(self.damage(from, What::Noise))
         } else if found != expected {
-            Some(self.damage(found.min(expected), What::Length { expected, found }))
+            let offset = if noted || missing { from } else { found.min(expected) };
+            Some(self.damage(offset, What::Length { expected, found }))
         } else if noted {
             Some(self.damage(from, What::Vanished))
-        } else if next.first > continued {
+        } else if missing {
             Some(self.damage(from, What::Missing))
         } else {
             None
@@ -628,11 +702,13 @@ impl<'s, S: Storage> Reader<'s, S> {
         let (last, later) = self.search_tail(from)?;
         let segment = self.segment();
         let was_durable = later || self.durable > self.mark.seq;
+        let unreadable = self.window.unreadable(from..segment.limit().max(segment.len));
         // A torn write leaves zeros or what was to be written: never a batch of another place.
         let impossible = matches!(fault, Some(What::BatchOrder | What::Records));
         let too_far = |last: u64| !segment.is_weak() && last > from + reach;
         Ok(match last {
             _ if was_durable || impossible => self.damage(from, fault.unwrap_or(What::Vanished)),
+            _ if let Some(what) = unreadable => self.damage(from, what),
             _ if closed => self.damage(from, What::Missing),
             None => End::Whole,
             Some(last) if too_far(last) => self.damage(from, What::Noise),
@@ -643,26 +719,35 @@ impl<'s, S: Storage> Reader<'s, S> {
         })
     }
 
-    /// Where the last byte ends that is not 0, and whether a later batch says that what belongs
-    /// here had been on disk.
+    /// Where the last byte ends that is not 0, and whether another batch shows that what belongs here had
+    /// been on disk: a later one says so, and where one is written at a time, any.
     fn search_tail(&mut self, from: u64) -> Result<(Option<u64>, bool), ReadError> {
         let (expected, mut later) = (self.mark.seq.next(), false);
-        let until = self.segment().limit().max(self.segment().len);
+        let one_at_a_time = !self.segment().is_weak();
+        let until = self.segment().len;
         let failed = Failed::at(self.storage, &self.segments[self.index].name, Doing::Read);
         let file = self.file.as_ref().expect("a segment is entered before its batches");
         let seed = self.seed.expect("entering a segment finds the seed");
-        let last = self.window.search(file, from, until, seed, |_, header| {
-            later |= header.durable >= expected;
+        let last = self.window.search(file, from, until, seed, |offset, header| {
+            later |= header.durable >= expected || (one_at_a_time && offset > from);
             false
         });
         Ok((last.map_err(failed)?, later))
     }
 
     /// The next batch of the current segment that is whole in itself and not before `expected`.
-    fn find_batch(&mut self, expected: Seq) -> Result<Option<(u64, BatchHeader)>, ReadError> {
+    fn find_batch(
+        &mut self,
+        expected: Seq,
+        remains: &mut dyn FnMut(u8, &[u8]) -> bool,
+    ) -> Result<Option<(u64, BatchHeader)>, ReadError> {
+        if self.file.is_none() {
+            return Ok(None);
+        }
+        self.hand_out_stray(remains)?;
         let mut from = self.mark.end;
         loop {
-            let until = self.segment().limit().max(self.segment().len);
+            let (until, limit) = (self.segment().len, self.segment().limit());
             let failed = Failed::at(self.storage, &self.segments[self.index].name, Doing::Read);
             let file = self.file.as_ref().expect("only an entered segment can be damaged");
             let seed = self.seed.expect("entering a segment finds the seed");
@@ -675,10 +760,11 @@ impl<'s, S: Storage> Reader<'s, S> {
             let Some((offset, header)) = found else { return Ok(None) };
             let mut start = [0; BATCH_HEADER_LEN];
             let crc = header.encode(seed, &mut start);
-            let inside = offset + header.total() <= until;
+            let inside = offset + header.total() <= until.max(limit);
             if inside && self.check_payload(offset, &header, crc)?.is_ok() {
                 return Ok(Some((offset, header)));
             }
+            self.hand_out(offset, &header, remains)?;
             from = offset + super::format::ALIGNMENT as u64;
         }
     }

@@ -8,8 +8,12 @@ use std::path::PathBuf;
 use super::base;
 use super::base::BASE_NAME;
 use super::error::{Doing, Failed, OpenError, ReadError};
-use super::format::{HEADER_LEN, Mark, SegmentHeader, Slots, seed_of};
+use super::format::{
+    BATCH_HEADER_LEN, BatchHeader, CHECKSUM_LEN, HEADER_LEN, Mark, SegmentHeader, Slots,
+    WITNESS_OFFSETS, checksum, seed_of, segment_name,
+};
 use super::prepare::{NEXT_NAME, Prepared, reserve, write_zeros};
+use super::progress::{Counter, Progress};
 use super::reader::{Reader, Segment, open_listed};
 use super::step::{End, Record, Step, Torn, locate};
 use super::storage::{Access, Lock, Storage, StoredFile};
@@ -96,7 +100,11 @@ pub const TABLE: &[Row] = &[
     row(Found::Newer, "does not start", "does not read it"),
     row(Found::OtherCharset, "does not start", "reads it"),
     row(Found::InUse, "does not start", "reads what is there"),
-    row(Found::Unreadable, "does not start: file and the system's words", "the same"),
+    row(
+        Found::Unreadable,
+        "does not start: file and the system's words",
+        "the same; `verify` and `repair` report it as damage",
+    ),
 ];
 
 /// What opening a log found and did.
@@ -136,11 +144,26 @@ impl<S: Storage> Log<S> {
     /// As in [`TABLE`]. Nothing has been changed then, unless the storage failed during a repair,
     /// which the next call does again.
     pub fn open<E>(
+        storage: S,
+        options: Options,
+        fresh_log_id: u64,
+        now: UnixMillis,
+        each: impl FnMut(&Record<'_>) -> Result<(), E>,
+    ) -> Result<(Self, Recovery), OpenError<E>> {
+        Self::open_watched(storage, options, fresh_log_id, now, each, |_| ())
+    }
+
+    /// The same, and tells `watch` after each batch how far it is.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_watched<E>(
         mut storage: S,
         options: Options,
         fresh_log_id: u64,
         now: UnixMillis,
         mut each: impl FnMut(&Record<'_>) -> Result<(), E>,
+        mut watch: impl FnMut(&Progress),
     ) -> Result<(Self, Recovery), OpenError<E>> {
         let options = options.bounded();
         match storage.lock(Lock::Server) {
@@ -150,7 +173,7 @@ impl<S: Storage> Log<S> {
             locked => locked.map_err(Failed::at(&storage, "", Doing::Lock))?,
         }
         let mut recovery = Recovery::default();
-        let replay = replay(&storage, options.charset, &mut recovery, &mut each)?;
+        let replay = replay(&storage, options.charset, &mut recovery, &mut each, &mut watch)?;
         remove_leftovers(&mut storage, &mut recovery)?;
         let log = if replay.segments.is_empty() {
             recovery.found.push(Found::Nothing);
@@ -171,12 +194,14 @@ fn replay<S: Storage, E>(
     charset: u8,
     recovery: &mut Recovery,
     each: &mut impl FnMut(&Record<'_>) -> Result<(), E>,
+    watch: &mut impl FnMut(&Progress),
 ) -> Result<Replay, OpenError<E>> {
     let mut reader = Reader::open(storage)?;
     if let Some(found) = reader.charset()?.filter(|found| *found != charset) {
         let file = storage.path(&reader.segments()[0].name);
         return Err(OpenError::Charset { file, found, wanted: charset });
     }
+    let mut counter = Counter::begin(storage, reader.segments())?;
     let end = loop {
         let batch = match reader.next_batch()? {
             Step::Batch(batch) => batch,
@@ -187,6 +212,7 @@ fn replay<S: Storage, E>(
             recovery.events += u64::from(batch.header.count);
         }
         recovery.bytes += batch.header.total();
+        counter.count(&batch);
         let refused = batch.records().find_map(|record| {
             let error = each(&record).err()?;
             Some((record.seq, locate(record.place).1, error))
@@ -195,6 +221,7 @@ fn replay<S: Storage, E>(
             let file = storage.path(&reader.segments()[segment].name);
             return Err(OpenError::Meaning { file, offset, seq, error });
         }
+        watch(&counter.progress);
     };
     let torn = match end {
         End::Whole => None,
@@ -264,6 +291,8 @@ fn reopen<S: Storage>(
 ) -> Result<Log<S>, ReadError> {
     let (last, earlier) = replay.segments.split_last().expect("the log has a segment");
     let header = last.header.clone().expect("the reader has read every header");
+    // Whoever named the last segment may not have come to this, and what follows depends on it.
+    storage.sync_folder().map_err(Failed::at(&storage, "", Doing::Sync))?;
     let mut closed = Vec::with_capacity(earlier.len());
     for segment in earlier {
         let mut file = open_listed(&storage, segment)?;
@@ -272,28 +301,29 @@ fn reopen<S: Storage>(
         closed.push(Closed { file, first, is_base });
     }
     if let Some(segment) = earlier.last().filter(|segment| !segment.is_base) {
-        note_closed(&storage, segment, replay.closed_mark, recovery)?;
+        let next_has_batch = replay.mark.end > HEADER_LEN;
+        note_closed(&storage, segment, replay.closed_mark, next_has_batch, recovery)?;
     }
     let failed = |doing| Failed::at(&storage, &last.name, doing);
     let mut file = storage.open(&last.name, Access::Write).map_err(failed(Doing::Open))?;
+    let mut torn_len = saved_len(&storage, replay.mark.seq)?;
     if let Some(torn) = &replay.torn {
         let saved = save_torn(&storage, &file, &last.name, torn)?;
         recovery.torn = Some((torn.clone(), saved));
         recovery.found.push(Found::TornEnd);
+        torn_len = torn_len.max(torn.bytes);
     }
     fit_length(&mut file, last.len, header.size, recovery).map_err(failed(Doing::Reserve))?;
-    if let Some(torn) = &replay.torn {
-        let end = (torn.offset + torn.bytes).min(header.size);
-        let len = end.saturating_sub(torn.offset);
-        write_zeros(&mut file, torn.offset, len).map_err(failed(Doing::Write))?;
-    }
-    write_again(&mut file, replay).map_err(failed(Doing::Write))?;
+    let blank_len = torn_len.min(header.size.saturating_sub(replay.mark.end));
+    write_zeros(&mut file, replay.mark.end, blank_len).map_err(failed(Doing::Write))?;
+    write_again(&storage, &mut file, &header, replay)?;
+    let seed = seed_of(header.log_id);
+    write_notes_again(&mut file, &last.slots, seed).map_err(failed(Doing::Write))?;
     file.sync_data().map_err(failed(Doing::Sync))?;
 
     let crc = header.encode().1;
     let mut active = Active::new(file, header, crc, replay.mark.end);
     mend_slots(&mut active, last, &options, recovery).map_err(failed(Doing::Write))?;
-    storage.sync_folder().map_err(Failed::at(&storage, "", Doing::Sync))?;
     active.synced = replay.mark;
     if replay.durable >= replay.mark_before.seq {
         active.proven = replay.mark_before;
@@ -301,15 +331,18 @@ fn reopen<S: Storage>(
     Ok(Log::assemble(storage, options, closed, active, recovery.last_time))
 }
 
-/// A crash may have come between the new segment's name and the old one's note of it.
-fn note_closed<S: Storage>(
+/// A crash may have come between the new segment's name and the old one's note of it, or between the note
+/// and its sync: a batch in the new segment shows that both are behind it.
+pub(super) fn note_closed<S: Storage>(
     storage: &S,
     segment: &Segment,
-    mark: Mark,
+    closed_mark: Mark,
+    next_has_batch: bool,
     recovery: &mut Recovery,
 ) -> Result<(), Failed> {
     let newest = segment.slots.newest();
-    if newest.is_some_and(|note| note.closed) && segment.slots.bad_count() == 0 {
+    let is_noted = newest.is_some_and(|note| note.closed) && segment.slots.bad_count() == 0;
+    if is_noted && next_has_batch {
         return Ok(());
     }
     let failed = |doing| Failed::at(storage, &segment.name, doing);
@@ -323,15 +356,18 @@ fn note_closed<S: Storage>(
     let mut active = Active::new(file, header, crc, 0);
     active.counter = newest.map_or(0, |note| note.counter);
     let mut slots = segment.slots;
-    loop {
-        active.note(mark, segment.is_weak(), true, seed).map_err(failed(Doing::Write))?;
+    write_notes_again(&mut active.file, &slots, seed).map_err(failed(Doing::Write))?;
+    active.sync().map_err(failed(Doing::Sync))?;
+    let mut wanted = !is_noted;
+    while wanted || slots.bad_count() > 0 {
+        active.note(closed_mark, segment.is_weak(), true, seed).map_err(failed(Doing::Write))?;
+        active.sync().map_err(failed(Doing::Sync))?;
         cover(&mut slots, active.counter);
-        if slots.bad_count() == 0 {
-            break;
-        }
+        wanted = false;
     }
-    active.file.sync_data().map_err(failed(Doing::Sync))?;
-    recovery.found.push(Found::Unclosed);
+    if !is_noted {
+        recovery.found.push(Found::Unclosed);
+    }
     Ok(())
 }
 
@@ -354,6 +390,25 @@ fn save_torn<S: Storage>(
         target = format!("{:020}-{copy}.torn", torn.after.0);
         copy += 1;
     }
+    let copied = copy_torn(storage, file, name, torn);
+    let named = copied.and_then(|()| {
+        storage.rename(TORN_NAME, &target).map_err(Failed::at(storage, &target, Doing::Rename))
+    });
+    if named.is_err() {
+        // Half a copy is worth nothing, and may take the room that the next start needs.
+        let _ = storage.remove(TORN_NAME);
+    }
+    named?;
+    storage.sync_folder().map_err(Failed::at(storage, "", Doing::Sync))?;
+    Ok(storage.path(&target))
+}
+
+fn copy_torn<S: Storage>(
+    storage: &S,
+    file: &S::File,
+    name: &str,
+    torn: &Torn,
+) -> Result<(), Failed> {
     let failed = |doing| Failed::at(storage, TORN_NAME, doing);
     let mut out = storage.create(TORN_NAME).map_err(failed(Doing::Create))?;
     let mut buffer = vec![0; COPY_CHUNK];
@@ -368,10 +423,21 @@ fn save_torn<S: Storage>(
         out.write_at(&buffer[..count], done).map_err(failed(Doing::Write))?;
         done += count as u64;
     }
-    out.sync_data().map_err(failed(Doing::Sync))?;
-    storage.rename(TORN_NAME, &target).map_err(Failed::at(storage, &target, Doing::Rename))?;
-    storage.sync_folder().map_err(Failed::at(storage, "", Doing::Sync))?;
-    Ok(storage.path(&target))
+    out.sync_data().map_err(failed(Doing::Sync))
+}
+
+/// Bytes of the longest torn end that was saved behind `seq`: the zeros that went to its place are in memory
+/// alone if their sync has failed.
+fn saved_len<S: Storage>(storage: &S, seq: Seq) -> Result<u64, Failed> {
+    let names = storage.list().map_err(Failed::at(storage, "", Doing::List))?;
+    let start = format!("{:020}", seq.0);
+    let mut longest = 0;
+    for name in names.iter().filter(|name| name.starts_with(&start) && name.ends_with(".torn")) {
+        let file = storage.open(name, Access::Read);
+        let file = file.map_err(Failed::at(storage, name, Doing::Open))?;
+        longest = file.size().map_err(Failed::at(storage, name, Doing::Read))?.max(longest);
+    }
+    Ok(longest)
 }
 
 /// Gives the last segment's file the length that its header says.
@@ -393,24 +459,50 @@ fn fit_length<F: StoredFile>(
     Ok(())
 }
 
-/// Writes what may not be on disk once more: after a failed sync the system can take pages for
-/// written that are not, and a sync alone would pass them over.
-fn write_again<F: StoredFile>(file: &mut F, replay: &Replay) -> std::io::Result<()> {
-    let mut from = match replay.durable {
-        durable if durable >= replay.mark.seq => replay.mark.end,
-        durable if durable >= replay.mark_before.seq => replay.mark_before.end,
-        _ => HEADER_LEN,
+/// Writes the batches that may not be on disk once more: after a failed sync the system can take pages for
+/// written that are not, and a sync alone would pass them over. It can also forget these pages, so each batch
+/// is checked again: what stands there must still be what was handed out.
+fn write_again<S: Storage>(
+    storage: &S,
+    file: &mut S::File,
+    header: &SegmentHeader,
+    replay: &Replay,
+) -> Result<(), Failed> {
+    let name = segment_name(header.first);
+    let failed = |doing| Failed::at(storage, &name, doing);
+    let changed = || failed(Doing::Read)(std::io::Error::other("it changed since it was read"));
+    let seed = seed_of(header.log_id);
+    let mut mark = match replay.durable {
+        durable if durable >= replay.mark.seq => replay.mark,
+        durable if durable >= replay.mark_before.seq => replay.mark_before,
+        _ => Mark { seq: header.durable, end: HEADER_LEN, checksum: header.encode().1 },
     };
-    let mut buffer = vec![0; COPY_CHUNK];
-    while from < replay.mark.end {
-        let rest = usize::try_from(replay.mark.end - from).unwrap_or(COPY_CHUNK);
-        let chunk = &mut buffer[..COPY_CHUNK.min(rest)];
-        let count = file.read_at(chunk, from)?;
-        if count == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
+    let mut bytes = Vec::new();
+    while mark.end < replay.mark.end {
+        bytes.resize(BATCH_HEADER_LEN, 0);
+        file.read_at(&mut bytes, mark.end).map_err(failed(Doing::Read))?;
+        let (batch, crc) = BatchHeader::decode(&bytes, seed)
+            .filter(|(batch, _)| mark.end + batch.total() <= replay.mark.end)
+            .ok_or_else(changed)?;
+        bytes.resize(usize::try_from(batch.total()).expect("batches are bounded"), 0);
+        let (_, rest) = bytes.split_at_mut(BATCH_HEADER_LEN);
+        let rest_at = mark.end + BATCH_HEADER_LEN as u64;
+        file.read_at(rest, rest_at).map_err(failed(Doing::Read))?;
+        let (payload, sum) = rest.split_at(batch.payload_len as usize);
+        let checksum = checksum(crc, payload);
+        if batch.chain != mark.checksum || sum[..CHECKSUM_LEN] != checksum.to_be_bytes() {
+            return Err(changed());
         }
-        file.write_at(&chunk[..count], from)?;
-        from += count as u64;
+        file.write_at(&bytes, mark.end).map_err(failed(Doing::Write))?;
+        mark = Mark { seq: batch.last(), end: mark.end + batch.total(), checksum };
+    }
+    if mark == replay.mark { Ok(()) } else { Err(changed()) }
+}
+
+/// As [`write_again`], of the notes.
+fn write_notes_again<F: StoredFile>(file: &mut F, slots: &Slots, seed: u32) -> std::io::Result<()> {
+    for note in slots.notes.into_iter().flatten() {
+        file.write_at(&note.encode(seed), WITNESS_OFFSETS[note.slot()])?;
     }
     Ok(())
 }
@@ -435,7 +527,7 @@ fn mend_slots<F: StoredFile>(
     let mut wanted = segment.is_weak() != weak;
     while wanted || slots.bad_count() > 0 {
         active.note(mark, weak, false, seed)?;
-        active.file.sync_data()?;
+        active.sync()?;
         cover(&mut slots, active.counter);
         wanted = false;
     }

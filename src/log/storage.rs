@@ -41,6 +41,11 @@ pub trait Storage {
     /// Answers when the names, as they are now, are on disk.
     fn sync_folder(&self) -> io::Result<()>;
 
+    /// Where the system lets no file be written beyond, which it may change at any time.
+    fn size_limit(&self) -> u64 {
+        u64::MAX
+    }
+
     /// How a message names a file of the folder; an empty name is the folder itself.
     fn path(&self, name: &str) -> PathBuf;
 }

@@ -12,12 +12,14 @@ use super::error::{AppendError, Doing, Failed};
 use super::format::{
     ALIGNMENT, BATCH_HEADER_LEN, BATCH_PAYLOAD_MAX, BatchHeader, HEADER_LEN, Mark,
     RECORD_HEADER_LEN, RECORD_PAYLOAD_MAX, SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN, SegmentHeader,
-    WITNESS_OFFSETS, Witness, batch_len, checksum, encode_record_header, seed_of, segment_name,
+    WITNESS_OFFSETS, Witness, base_name, batch_len, checksum, encode_record_header, seed_of,
+    segment_name,
 };
 use super::prepare::{Prepared, ZERO_AHEAD, ZERO_STEP, discard, write_zeros};
 use super::step::{locate, place_at};
 use super::storage::{Storage, StoredFile};
 use crate::id::{MonoMillis, Place, Seq, UnixMillis};
+use crate::limits::{LOG_RESERVE_BYTES, LOG_RESERVE_PART};
 
 /// A witness is written with every so many batches: each costs a sync 15 % more time.
 const BATCHES_PER_WITNESS: u32 = 64;
@@ -92,6 +94,9 @@ pub struct Log<S: Storage> {
     pub(super) last: Mark,
     pub(super) time: UnixMillis,
     pub(super) next: Option<Prepared<S::File>>,
+    /// Where the system let no file be written beyond when it was last asked.
+    pub(super) size_limit: u64,
+    pub(super) reserve_released: bool,
     pub(super) timers: Timers,
     pub(super) failed: Option<Failed>,
 }
@@ -102,6 +107,12 @@ pub(super) struct Closed<F> {
     /// Its first sequence number; of a base, the first one behind it.
     pub(super) first: Seq,
     pub(super) is_base: bool,
+}
+
+impl<F> Closed<F> {
+    fn name(&self) -> String {
+        if self.is_base { base_name(Seq(self.first.0 - 1)) } else { segment_name(self.first) }
+    }
 }
 
 /// The segment that is appended to.
@@ -117,6 +128,8 @@ pub(super) struct Active<F> {
     /// What the latest witness tells, and its counter.
     pub(super) noted: Seq,
     pub(super) counter: u64,
+    /// The latest witness may not be on disk: until it is, the other slot is the one that cannot be torn.
+    note_in_flight: bool,
     pub(super) batches_unnoted: u32,
 }
 
@@ -185,6 +198,8 @@ impl<S: Storage> Log<S> {
             batch: OpenBatch::new(),
             time,
             next: None,
+            size_limit: u64::MAX,
+            reserve_released: false,
             timers: Timers { unnoted, unprepared: start, ..Timers::default() },
             failed: None,
         }
@@ -252,6 +267,18 @@ impl<S: Storage> Log<S> {
         Ok((seq, place_at(self.active_id, offset)))
     }
 
+    /// Lets the rest of the log be filled even where no other segment can be had. A server that stops calls
+    /// it: what is known to be delivered then is not sent again after the next start.
+    pub const fn release_reserve(&mut self) {
+        self.reserve_released = true;
+    }
+
+    /// Whether there was no room for another segment when it was last tried.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.timers.full_until.is_some()
+    }
+
     /// Sees to it that so many records with so many bytes of payload in all go into one batch, if
     /// they are appended next and with one time.
     ///
@@ -263,18 +290,26 @@ impl<S: Storage> Log<S> {
         if more > BATCH_PAYLOAD_MAX {
             return Err(AppendError::TooLong { len: more });
         }
-        let size = self.active.header.size;
-        let fits = |end: u64, len: usize| end + batch_len(len) <= size;
-        let together = self.batch.payload_len() + more;
-        if together <= BATCH_PAYLOAD_MAX && fits(self.last.end, together) {
-            return Ok(());
+        let open = self.batch.payload_len();
+        let (mut end, mut joins) = (self.last.end + batch_len(open + more), true);
+        if self.batch.count == 0 {
+            self.size_limit = self.storage.size_limit();
+        } else if open + more > BATCH_PAYLOAD_MAX || end > self.limit() {
+            (end, joins) = (self.last.end + batch_len(open) + batch_len(more), false);
         }
-        let end = if self.batch.count > 0 {
-            self.last.end + batch_len(self.batch.payload_len())
-        } else {
-            self.last.end
-        };
-        if fits(end, more) { Ok(self.write_batch()?) } else { self.begin_segment(more) }
+        if end > self.limit() {
+            return self.begin_segment(more);
+        }
+        let reserve = LOG_RESERVE_BYTES.min(self.active.header.size / LOG_RESERVE_PART);
+        if end > self.limit().saturating_sub(reserve) && !self.reserve_released {
+            self.secure_next()?;
+        }
+        if joins { Ok(()) } else { Ok(self.write_batch()?) }
+    }
+
+    /// Where nothing can be written beyond in the active segment.
+    fn limit(&self) -> u64 {
+        self.active.header.size.min(self.size_limit)
     }
 
     /// Closes the active segment, if it has a batch, so that it can be compacted. Answers whether it has.
@@ -322,6 +357,7 @@ impl<S: Storage> Log<S> {
     pub fn housekeep(&mut self, now: MonoMillis) -> Result<(), Failed> {
         self.check()?;
         self.timers.clock = now;
+        self.size_limit = self.storage.size_limit();
         self.sync_when_due()?;
         let due = |at: Option<MonoMillis>| at.is_some_and(|at| now >= at.plus(IDLE_MILLIS));
         if due(self.timers.unnoted) {
@@ -340,21 +376,25 @@ impl<S: Storage> Log<S> {
     ///
     /// # Errors
     /// If the place is not in this log, or the storage fails.
-    pub fn text(&self, place: Place, len: u32) -> io::Result<Cow<'_, [u8]>> {
-        let missing = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    pub fn text(&self, place: Place, len: u32) -> Result<Cow<'_, [u8]>, Failed> {
         let ((id, offset), len) = (locate(place), len as usize);
+        let failed = |name: &str, error| Failed::at(&self.storage, name, Doing::Read)(error);
+        let missing = || io::Error::from(io::ErrorKind::UnexpectedEof);
         if let Some(closed) = self.files.get(&id) {
-            return closed.file.bytes(offset, len);
+            let bytes = closed.file.bytes(offset, len);
+            return bytes.map_err(|error| failed(&closed.name(), error));
         }
         if id != self.active_id {
-            return Err(missing());
+            return Err(failed("", missing()));
         }
+        let name = || segment_name(self.active.header.first);
         let Some(skip) = offset.checked_sub(self.last.end) else {
-            return self.active.file.bytes(offset, len);
+            let bytes = self.active.file.bytes(offset, len);
+            return bytes.map_err(|error| failed(&name(), error));
         };
-        let skip = usize::try_from(skip).map_err(|_| missing())?;
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
         let bytes = self.batch.bytes.get(skip..skip.saturating_add(len));
-        bytes.map(Cow::Borrowed).ok_or_else(missing)
+        bytes.map(Cow::Borrowed).ok_or_else(|| failed(&name(), missing()))
     }
 
     /// Writes and syncs everything, and takes the prepared segment away.
@@ -448,7 +488,7 @@ impl<S: Storage> Log<S> {
     }
 
     fn sync(&mut self) -> Result<(), Failed> {
-        let done = self.active.file.sync_data();
+        let done = self.active.sync();
         let done = done.map_err(|error| self.failed_at(Doing::Sync)(error));
         self.latch(done)?;
         self.active.synced = self.last;
@@ -466,11 +506,14 @@ impl<S: Storage> Log<S> {
         if due { self.sync() } else { Ok(()) }
     }
 
-    /// Writes what is proven into the witness slot whose turn it is; the next sync takes it along.
+    /// Writes what is proven into the witness slot whose turn it is; the next sync takes it along. Where that
+    /// has not come since the last one, there is nothing to write: a power cut could tear both.
     fn note(&mut self) -> Result<(), Failed> {
         self.active.batches_unnoted = 0;
         self.timers.unnoted = None;
-        if self.active.noted >= self.active.proven.seq {
+        // A note only helps to judge a torn end: it can wait for a higher limit on the size of files.
+        let is_new = self.active.noted < self.active.proven.seq;
+        if !is_new || self.active.note_in_flight || self.limit() < HEADER_LEN {
             return Ok(());
         }
         let done = self.active.note(self.active.proven, self.options.is_weak(), false, self.seed);
@@ -480,10 +523,10 @@ impl<S: Storage> Log<S> {
     /// Whether commits will soon meet blocks without zeros. Only a sync in each commit suffers from
     /// it.
     fn wants_zeros(&self) -> bool {
-        let Active { zeroed, header, .. } = &self.active;
+        let zeroed = self.active.zeroed.max(self.last.end);
         self.options.durability == Durability::Always
-            && *zeroed < header.size
-            && *zeroed < self.last.end + ZERO_AHEAD / 2
+            && zeroed < self.limit()
+            && zeroed < self.last.end + ZERO_AHEAD / 2
     }
 
     fn wants_next(&self) -> bool {
@@ -495,7 +538,7 @@ impl<S: Storage> Log<S> {
     fn prepare(&mut self) -> Result<(), Failed> {
         if self.wants_zeros() {
             let from = self.active.zeroed.max(self.last.end);
-            let len = ZERO_STEP.min(self.active.header.size - from);
+            let len = ZERO_STEP.min(self.limit() - from);
             let done = write_zeros(&mut self.active.file, from, len);
             let done = done.map_err(|error| self.failed_at(Doing::Write)(error));
             self.latch(done)?;
@@ -511,6 +554,9 @@ impl<S: Storage> Log<S> {
     }
 
     fn prepare_next(&mut self) -> Result<(), Failed> {
+        if self.check_limit(self.options.segment_size).is_err() {
+            return Ok(());
+        }
         let done = match self.next.take() {
             None => Prepared::begin(&self.storage, self.options.segment_size),
             Some(mut next) => next.step(&self.storage).map(|()| next),
@@ -524,10 +570,27 @@ impl<S: Storage> Log<S> {
                 Ok(())
             }
             Err(failed) if failed.is_full() => {
-                self.timers.full_until = Some(self.timers.clock.plus(RETRY_MILLIS));
+                self.wait_for_room();
                 Ok(())
             }
             Err(failed) => self.latch(Err(failed)),
+        }
+    }
+
+    /// Has the next segment's file at hand: then this one may be filled to its end.
+    fn secure_next(&mut self) -> Result<(), AppendError> {
+        self.check_limit(self.options.segment_size)?;
+        if self.next.as_ref().is_some_and(|next| next.ready) {
+            return Ok(());
+        }
+        match self.take_next(self.options.segment_size) {
+            Err(failed) => Err(self.full_or_failed(failed)),
+            Ok(None) => Err(AppendError::Full),
+            Ok(next) => {
+                self.next = next;
+                self.timers.full_until = None;
+                Ok(())
+            }
         }
     }
 
@@ -536,6 +599,7 @@ impl<S: Storage> Log<S> {
     fn begin_segment(&mut self, payload_len: usize) -> Result<(), AppendError> {
         let needed = (HEADER_LEN + batch_len(payload_len)).next_multiple_of(HEADER_LEN);
         let size = self.options.segment_size.max(needed);
+        self.check_limit(size)?;
         let mut file = match self.take_next(size) {
             Err(failed) => return Err(self.full_or_failed(failed)),
             Ok(None) => return Err(AppendError::Full),
@@ -543,7 +607,7 @@ impl<S: Storage> Log<S> {
         };
         // With this the old segment is closed, and all of it on disk: the new header says so.
         self.write_batch()?;
-        if self.active.synced != self.last {
+        if self.active.synced != self.last || self.active.note_in_flight {
             self.sync()?;
         }
         let header = SegmentHeader {
@@ -563,8 +627,14 @@ impl<S: Storage> Log<S> {
             }
         };
         let zeroed = file.zeroed;
-        let published = file.publish(&self.storage, &header);
-        let file = self.latch(published)?;
+        let file = match file.publish(&self.storage, &header) {
+            // The old name still stands: it is as if there had been no file.
+            Err(failed) if failed.doing == Doing::Rename => {
+                discard(&self.storage);
+                return Err(self.full_or_failed(failed));
+            }
+            published => self.latch(published)?,
+        };
         if !self.is_unused() {
             let closed = self.note_closed();
             self.latch(closed)?;
@@ -586,11 +656,24 @@ impl<S: Storage> Log<S> {
 
     fn full_or_failed(&mut self, failed: Failed) -> AppendError {
         if failed.is_full() {
-            self.timers.full_until = Some(self.timers.clock.plus(RETRY_MILLIS));
+            self.wait_for_room();
             return AppendError::Full;
         }
         self.failed = Some(failed.clone());
         AppendError::Failed(failed)
+    }
+
+    fn wait_for_room(&mut self) {
+        self.timers.full_until = Some(self.timers.clock.plus(RETRY_MILLIS));
+    }
+
+    /// Whether the system lets a segment of that size be written to its end.
+    fn check_limit(&mut self, size: u64) -> Result<(), AppendError> {
+        if size <= self.size_limit {
+            return Ok(());
+        }
+        self.wait_for_room();
+        Err(AppendError::Full)
     }
 
     /// Whether the active segment has no batch: then one of the same name takes its place.
@@ -602,7 +685,7 @@ impl<S: Storage> Log<S> {
     fn note_closed(&mut self) -> Result<(), Failed> {
         let done = self.active.note(self.last, self.options.is_weak(), true, self.seed);
         done.map_err(|error| self.failed_at(Doing::Write)(error))?;
-        self.active.file.sync_data().map_err(|error| self.failed_at(Doing::Sync)(error))
+        self.active.sync().map_err(|error| self.failed_at(Doing::Sync)(error))
     }
 
     fn activate(&mut self, active: Active<S::File>) {
@@ -630,6 +713,7 @@ impl<F: StoredFile> Active<F> {
             proven: mark,
             noted: header.durable,
             counter: 0,
+            note_in_flight: false,
             batches_unnoted: 0,
             header,
         }
@@ -647,6 +731,14 @@ impl<F: StoredFile> Active<F> {
         self.file.write_at(&note.encode(seed), WITNESS_OFFSETS[note.slot()])?;
         self.counter = note.counter;
         self.noted = mark.seq;
+        self.note_in_flight = true;
+        Ok(())
+    }
+
+    /// Syncs what was written, notes included.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.note_in_flight = false;
         Ok(())
     }
 }

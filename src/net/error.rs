@@ -5,9 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::JournalError;
 use crate::codec::charset::Charset;
-use crate::log::{Damage, OpenError};
+use crate::log::{Damage, Failed, OpenError};
 use crate::state::{EventError, KeptError, RecordError};
 
 /// Why a server does not start, or ends.
@@ -35,7 +34,7 @@ pub enum ServerError {
         error: OpenError<RecordError>,
     },
     /// The log failed while the server ran.
-    Journal(JournalError),
+    Journal(Failed),
     /// The system refused something that the server cannot do without.
     System {
         /// What, as in "cannot ...".
@@ -52,9 +51,9 @@ impl ServerError {
     }
 }
 
-impl From<JournalError> for ServerError {
-    fn from(error: JournalError) -> Self {
-        Self::Journal(error)
+impl From<Failed> for ServerError {
+    fn from(failed: Failed) -> Self {
+        Self::Journal(failed)
     }
 }
 
@@ -100,12 +99,23 @@ fn show_open(
                 "{folder}: its text is in {found}, not in {wanted}; start with --charset {found}"
             )
         }
-        OpenError::InUse { .. }
-        | OpenError::Storage(_)
-        | OpenError::Newer { .. }
-        | OpenError::Compacted => {
+        OpenError::Storage(failed) => match what_helps(failed) {
+            Some(remedy) => write!(f, "{error}; {remedy}, and start again"),
+            None => write!(f, "{error}"),
+        },
+        OpenError::InUse { .. } | OpenError::Newer { .. } | OpenError::Compacted => {
             write!(f, "{error}")
         }
+    }
+}
+
+/// What to do where there was no room: a server that does not start cannot wait for it.
+fn what_helps(failed: &Failed) -> Option<&'static str> {
+    match failed.error.kind() {
+        io::ErrorKind::StorageFull => Some("make room on the disk"),
+        io::ErrorKind::QuotaExceeded => Some("make room within the quota"),
+        io::ErrorKind::FileTooLarge => Some("raise the limit on the size of files"),
+        _ => None,
     }
 }
 

@@ -94,6 +94,7 @@ impl Server {
         self.stopping = Some(self.now.mono);
         self.accepting_from = None;
         self.listeners.clear();
+        self.journal.release_reserve();
         self.ask(|engine, host| engine.handle_shutdown(host));
         // Those that linger already are no longer given all the time that they would have had.
         for id in self.connections.ids() {

@@ -5,61 +5,33 @@
 //! retries, and it never knows what a payload means.
 
 use std::cell::OnceCell;
-use std::fmt;
-use std::io;
 
 use crate::engine::StorageFull;
 use crate::id::{MonoMillis, Place, Seq, UnixMillis};
-use crate::log::{AdoptError, AppendError, DiskStorage, Failed, Log, Record};
-
-/// Why the log cannot be gone on with.
-#[derive(Debug)]
-pub enum JournalError {
-    /// It could not be written or synced.
-    Log(Failed),
-    /// What it holds could not be read again.
-    Text {
-        /// Where.
-        place: Place,
-        /// How.
-        error: io::Error,
-    },
-}
-
-impl fmt::Display for JournalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Log(failed) => failed.fmt(f),
-            Self::Text { place, error } => {
-                write!(f, "cannot read the log again at place {place}: {error}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for JournalError {}
+use crate::log::{AdoptError, AppendError, DiskStorage, Failed, Log, Record, Storage};
 
 /// The open log, and whether it can still be trusted.
-pub(super) struct Journal {
-    log: Log<DiskStorage>,
-    broken: OnceCell<JournalError>,
-    /// The log grew no further the last time; said once, until it grows again.
+pub struct Journal<S: Storage = DiskStorage> {
+    log: Log<S>,
+    broken: OnceCell<Failed>,
+    /// A change was refused, and there has been no room for another log file since. Said when it begins and
+    /// when it is over.
     full: bool,
 }
 
-impl Journal {
+impl<S: Storage> Journal<S> {
     /// A journal over a log that has just been opened.
-    pub(super) fn new(log: Log<DiskStorage>) -> Self {
+    pub const fn new(log: Log<S>) -> Self {
         Self { log, broken: OnceCell::new(), full: false }
     }
 
     /// The time of the last event.
-    pub(super) fn last_time(&self) -> UnixMillis {
+    pub fn last_time(&self) -> UnixMillis {
         self.log.last_time()
     }
 
     /// Adds an event to the open batch.
-    pub(super) fn append(
+    pub fn append(
         &mut self,
         time: UnixMillis,
         kind: u8,
@@ -70,7 +42,7 @@ impl Journal {
         }
         match self.log.append(time, kind, payload) {
             Ok(added) => {
-                self.full = false;
+                self.note_room();
                 Ok(added)
             }
             Err(AppendError::Full) => {
@@ -85,52 +57,64 @@ impl Journal {
                 Err(StorageFull)
             }
             Err(AppendError::Failed(failed)) => {
-                self.latch(JournalError::Log(failed));
+                self.latch(failed);
                 Err(StorageFull)
             }
         }
     }
 
     /// Appends the bytes of an earlier payload to `out`.
-    pub(super) fn read(&self, place: Place, length: u32, out: &mut Vec<u8>) {
+    pub fn read(&self, place: Place, length: u32, out: &mut Vec<u8>) {
         match self.log.text(place, length) {
             Ok(text) => out.extend_from_slice(&text),
-            Err(error) => self.latch(JournalError::Text { place, error }),
+            Err(failed) => self.latch(failed),
         }
     }
 
     /// Seals the open batch, and syncs it as far as the durability asks. An error ends the process.
-    pub(super) fn commit(&mut self, now: MonoMillis) -> Result<(), JournalError> {
-        if let Some(broken) = self.broken.take() {
-            return Err(broken);
-        }
-        self.log.commit(now).map(drop).map_err(JournalError::Log)
+    ///
+    /// # Errors
+    /// If anything has failed since the journal was opened.
+    pub fn commit(&mut self, now: MonoMillis) -> Result<(), Failed> {
+        self.check()?;
+        self.log.commit(now).map(drop)
     }
 
     /// When [`Journal::commit`] has something to do even without an event.
-    pub(super) fn deadline(&self) -> Option<MonoMillis> {
+    pub fn deadline(&self) -> Option<MonoMillis> {
         self.log.deadline()
     }
 
     /// Does a little of what can be done ahead of need.
-    pub(super) fn housekeep(&mut self, now: MonoMillis) -> Result<(), JournalError> {
-        self.log.housekeep(now).map_err(JournalError::Log)
+    ///
+    /// # Errors
+    /// As [`Journal::commit`].
+    pub fn housekeep(&mut self, now: MonoMillis) -> Result<(), Failed> {
+        self.check()?;
+        self.log.housekeep(now)?;
+        self.note_room();
+        Ok(())
+    }
+
+    /// From now on what is left of the log may be filled, even where it cannot grow.
+    pub const fn release_reserve(&mut self) {
+        self.log.release_reserve();
     }
 
     /// Looks whether a tool has compacted the log.
-    pub(super) fn look_for_base(&mut self) {
+    pub fn look_for_base(&mut self) {
         if let Err(error) = self.log.look_for_base() {
             not_adopted(&error);
         }
     }
 
     /// Whether there is more to [`adopt`](Self::adopt).
-    pub(super) fn is_adopting(&self) -> bool {
+    pub fn is_adopting(&self) -> bool {
         self.log.is_adopting()
     }
 
     /// Takes the next piece of a compacted log into use: `each` gets records and their places in it.
-    pub(super) fn adopt(&mut self, each: impl FnMut(&Record<'_>)) {
+    pub fn adopt(&mut self, each: impl FnMut(&Record<'_>)) {
         if self.log.take_rolled() {
             self.look_for_base();
         }
@@ -142,24 +126,40 @@ impl Journal {
     }
 
     /// Whether files are held that a compacted log no longer has.
-    pub(super) fn holds_superseded(&self) -> bool {
+    pub fn holds_superseded(&self) -> bool {
         self.log.holds_superseded()
     }
 
     /// Lets go of them.
-    pub(super) fn let_go(&mut self) {
+    pub fn let_go(&mut self) {
         self.log.let_go();
         ::log::info!("the compacted log is in use");
     }
 
     /// Syncs and closes the log.
-    pub(super) fn close(self) -> Result<(), JournalError> {
-        self.log.close().map_err(JournalError::Log)
+    ///
+    /// # Errors
+    /// As [`Journal::commit`].
+    pub fn close(self) -> Result<(), Failed> {
+        self.check()?;
+        self.log.close()
     }
 
-    fn latch(&self, error: JournalError) {
+    /// A small change may still fit where a large one was refused: only another log file is room.
+    fn note_room(&mut self) {
+        if self.full && !self.log.is_full() {
+            self.full = false;
+            ::log::warn!("there is room on the disk again: changes are taken");
+        }
+    }
+
+    fn check(&self) -> Result<(), Failed> {
+        self.broken.get().cloned().map_or(Ok(()), Err)
+    }
+
+    fn latch(&self, failed: Failed) {
         // The first failure is the one that says what happened.
-        let _ = self.broken.set(error);
+        let _ = self.broken.set(failed);
     }
 }
 

@@ -16,6 +16,7 @@ mod output;
 mod outside;
 mod passwords;
 mod signals;
+mod start;
 mod timetable;
 mod watch;
 
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use polling::{Events, Poller};
 
+use crate::cli::progress::Reading;
 use crate::cli::settings::{Options, Timeouts};
 use crate::engine::{Engine, Host, StorageFull};
 use crate::id::{ConnectionId, MonoMillis, Now, Place, Seq, UnixMillis};
@@ -35,15 +37,15 @@ use crate::log::{DiskStorage, Log, OpenError, Recovery};
 use crate::state::{Stamp, State};
 
 use connections::Connections;
-use journal::Journal;
 use listener::Listener;
 use outside::Clock;
 use passwords::Passwords;
 use signals::Signals;
+use start::Start;
 use watch::Watch;
 
 pub use error::ServerError;
-pub use journal::JournalError;
+pub use journal::Journal;
 pub use listener::connections_possible;
 
 /// Poller keys from the top; connections count from 0, and the poller keeps the highest for itself.
@@ -108,8 +110,9 @@ impl Host for Surroundings<'_> {
 }
 
 impl Server {
-    /// Opens the log, rebuilds the state from it and listens.
-    pub fn open(options: &Options) -> Result<Self, ServerError> {
+    /// Opens the log, rebuilds the state from it and listens. Tells `show` now and then how far the
+    /// reading of the log is, and when it is done.
+    pub fn open(options: &Options, show: &mut dyn FnMut(&Reading)) -> Result<Self, ServerError> {
         let poller = Poller::new().map_err(ServerError::at("make a poller"))?;
         let poller = Arc::new(poller);
         // Before the log: a port in use is found out at once, and leaves no new folder behind.
@@ -117,7 +120,8 @@ impl Server {
         Signals::ignore().map_err(ServerError::at("take signals"))?;
         // Also before the log, which takes a file for each of its own.
         let possible = connections_possible();
-        let (state, journal) = recover(options)?;
+        let start_clock = Clock::new(UnixMillis(0));
+        let (state, journal) = recover(options, Start::begin(&mut || start_clock.mono(), show))?;
         let passwords = Passwords::start(options.password_cost, Arc::clone(&poller))
             .map_err(ServerError::at("start the thread for passwords"))?;
         let mut settings = options.settings.clone();
@@ -253,7 +257,7 @@ fn listen(addresses: &[SocketAddr], poller: &Arc<Poller>) -> Result<Vec<Listener
 }
 
 /// Opens the log and rebuilds the state from it.
-fn recover(options: &Options) -> Result<(State, Journal), ServerError> {
+fn recover(options: &Options, mut start: Start<'_>) -> Result<(State, Journal), ServerError> {
     let folder = &options.data;
     let log_options = crate::log::Options {
         segment_size: options.segment_bytes,
@@ -274,8 +278,13 @@ fn recover(options: &Options) -> Result<(State, Journal), ServerError> {
             let crate::log::Record { seq, time, kind, payload, place, in_base } = *record;
             state.take_record(Stamp { seq, time, place }, in_base, kind, payload)
         };
-        match Log::open(storage, log_options, fresh_log_id, outside::wall(), take) {
+        let now = outside::wall();
+        let opened = Log::open_watched(storage, log_options, fresh_log_id, now, take, |progress| {
+            start.handle(progress);
+        });
+        match opened {
             Ok((log, recovery)) => {
+                start.end();
                 report(&recovery);
                 return Ok((state, Journal::new(log)));
             }

@@ -24,9 +24,13 @@ impl Clock {
     /// The time.
     pub(super) fn now(&mut self) -> Now {
         self.wall_last = self.wall_last.max(wall());
+        Now { wall: self.wall_last, mono: self.mono() }
+    }
+
+    /// How long it has been running.
+    pub(super) fn mono(&self) -> MonoMillis {
         let passed_ms = self.start.elapsed().as_millis();
-        let mono = MonoMillis(u64::try_from(passed_ms).unwrap_or(u64::MAX));
-        Now { wall: self.wall_last, mono }
+        MonoMillis(u64::try_from(passed_ms).unwrap_or(u64::MAX))
     }
 }
 

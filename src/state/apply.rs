@@ -85,7 +85,7 @@ impl State {
     }
 
     /// Applies an event, and tells of each message that it puts into a mailbox. After an error the state
-    /// may be half changed, and is of no more use.
+    /// is as it was.
     pub fn apply(
         &mut self,
         stamp: Stamp,
@@ -168,6 +168,7 @@ impl State {
                 self.start_monitoring(stamp.time, operator, watched)?;
             }
             Event::MonitoringEnded { operator } => self.end_monitoring(stamp.time, operator)?,
+            Event::Lost => {}
         }
         Ok(())
     }
@@ -190,10 +191,19 @@ impl State {
         for (friend, group) in moves.iter() {
             expect(user.friend(friend).is_some() && user.group(group).is_some())?;
         }
+        let mut before = Vec::with_capacity(moves.len());
         for (friend, group) in moves.iter() {
+            before.extend(user.friend(friend));
             user.move_friend(friend, group);
         }
-        expect(user.groups().iter().all(|group| usize::from(group.friends) <= FRIENDS_PER_GROUP))
+        let fits =
+            user.groups().iter().all(|group| usize::from(group.friends) <= FRIENDS_PER_GROUP);
+        if !fits {
+            for friend in before.into_iter().rev() {
+                user.move_friend(friend.number, friend.group);
+            }
+        }
+        expect(fits)
     }
 
     fn add_friend(
@@ -228,6 +238,13 @@ impl State {
     ) -> Result<(), Nonsense> {
         let sender = self.users.get_mut(from).ok_or(Nonsense)?;
         expect(group == GroupNumber::ALL || sender.group(group).is_some())?;
+        let mut left = left_out.iter().peekable();
+        if left.peek().is_some() {
+            for friend in sender.friends_in(group) {
+                left.next_if_eq(&friend);
+            }
+            expect(left.next().is_none())?;
+        }
         // Lent out while the friends' mailboxes are changed; nobody is among its own friends.
         let friends = sender.take_friends();
         let mut left_out = left_out.iter().peekable();
@@ -246,7 +263,7 @@ impl State {
         if let Some(sender) = self.users.get_mut(from) {
             sender.give_friends(friends);
         }
-        expect(left_out.next().is_none())
+        Ok(())
     }
 
     fn deliver(&mut self, receipts: Receipts<'_>) -> Result<(), Nonsense> {

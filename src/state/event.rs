@@ -70,6 +70,8 @@ event_kinds! {
     MonitoringStarted = 15 "monitoring-started",
     /// An operator monitors nobody any more.
     MonitoringEnded = 16 "monitoring-ended",
+    /// Whatever stood here could not be saved from a damaged log.
+    Lost = 17 "lost",
 }
 
 impl fmt::Display for EventKind {
@@ -187,6 +189,7 @@ pub enum Event<'a> {
     MonitoringEnded {
         operator: ServiceNumber,
     },
+    Lost,
 }
 
 /// Why a record of the log is no event.
@@ -247,6 +250,7 @@ impl<'a> Event<'a> {
             Self::Delivered { .. } => EventKind::Delivered,
             Self::MonitoringStarted { .. } => EventKind::MonitoringStarted,
             Self::MonitoringEnded { .. } => EventKind::MonitoringEnded,
+            Self::Lost => EventKind::Lost,
         }
     }
 
@@ -309,6 +313,7 @@ impl<'a> Event<'a> {
             }
             Self::Delivered { receipts } => put_list(out, receipts.as_bytes()),
             Self::MonitoringEnded { operator } => out.put_u32(operator.0),
+            Self::Lost => {}
         }
     }
 
@@ -406,6 +411,7 @@ impl<'a> Event<'a> {
                 Self::MonitoringStarted { operator: number(reader)?, watched: number(reader)? }
             }
             EventKind::MonitoringEnded => Self::MonitoringEnded { operator: number(reader)? },
+            EventKind::Lost => Self::Lost,
         })
     }
 }

@@ -35,7 +35,7 @@ pub enum KeptKind {
 }
 
 impl KeptKind {
-    const fn from_byte(byte: u8) -> Option<Self> {
+    pub(super) const fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Self::User,
             2 => Self::Friends,
@@ -110,13 +110,13 @@ struct MessageKey {
 }
 
 /// A message as a record has it.
-struct Message<'a> {
+pub(super) struct Message<'a> {
     seq: Seq,
     time: UnixMillis,
-    from: ServiceNumber,
+    pub(super) from: ServiceNumber,
     kind: MessageKind,
     text: &'a [u8],
-    receivers: Numbers<'a>,
+    pub(super) receivers: Numbers<'a>,
 }
 
 impl State {
@@ -371,13 +371,13 @@ pub fn kept_digest(kind: u8, payload: &[u8]) -> Option<Digest> {
     read_end(&mut Reader::new(payload)).ok().map(|(_, digest)| digest)
 }
 
-fn read_end(reader: &mut Reader<'_>) -> Result<(u64, Digest), Short> {
+pub(super) fn read_end(reader: &mut Reader<'_>) -> Result<(u64, Digest), Short> {
     let users = reader.u64()?;
     let digest = reader.take(Digest::BYTES)?.try_into().map_err(|_| Short)?;
     Ok((users, Digest::from_bytes(digest)))
 }
 
-fn read_message<'a>(reader: &mut Reader<'a>) -> Result<Option<Message<'a>>, Short> {
+pub(super) fn read_message<'a>(reader: &mut Reader<'a>) -> Result<Option<Message<'a>>, Short> {
     let (seq, time) = (Seq(reader.u64()?), UnixMillis(reader.u64()?));
     let from = ServiceNumber(reader.u32()?);
     let kind = MessageKind::from_byte(reader.u8()?);

@@ -11,6 +11,8 @@ mod digest;
 pub mod event;
 mod keep;
 pub mod mailbox;
+pub mod partial;
+pub mod sense;
 mod users;
 
 use std::collections::{BTreeMap, BTreeSet};

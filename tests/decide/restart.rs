@@ -67,7 +67,9 @@ fn after_every_kind_of_change_the_log_gives_the_same_state() {
     assert_eq!(world.event_names(events), ["friends-moved", "group-deleted"]);
 
     let seen: BTreeSet<_> = world.event_names(0).into_iter().collect();
-    let all: BTreeSet<_> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
+    // What could not be saved from a damaged log is nothing that a server does.
+    let all = EventKind::ALL.iter().filter(|kind| **kind != EventKind::Lost);
+    let all: BTreeSet<_> = all.map(|kind| kind.name()).collect();
     assert_eq!(seen, all);
 }
 

@@ -107,6 +107,8 @@ fn a_damaged_log_is_not_started_on() {
         assert!(errors.contains(word), "{word} in {errors}");
     }
     assert!(fs::read(&path).unwrap() == before, "nothing has been changed");
+    let advice = errors.trim_end().split_once("; run: oicq-tools ").unwrap().1;
+    assert_eq!(advice, format!("verify {}", server.data().display()), "as it can be typed");
     let (status, out, errors) = tool("verify", server.data(), &[]);
     assert_eq!((status, errors.lines().count()), (Some(1), 1), "{errors}");
     assert!(out.contains("damaged") && out.contains(FIRST), "{out}");

@@ -11,7 +11,7 @@ use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -100,11 +100,32 @@ impl Server {
 
     /// Starts on a folder, and waits until it listens.
     pub fn start_on(data: &Path, options: &[&str]) -> Self {
-        let mut command = oicqd(data, options);
+        Self::start_with(oicqd(data, options), data, options, |_| ())
+    }
+
+    /// Starts what becomes [`oicqd`] with these options, after something that is done to the process.
+    pub fn start_with(
+        command: Command,
+        data: &Path,
+        options: &[&str],
+        prepare: impl FnOnce(&mut Child),
+    ) -> Self {
+        let started = Self::try_start(command, data, options, prepare);
+        started.unwrap_or_else(|ended| panic!("it does not start: {}", ended.stderr))
+    }
+
+    /// The same, where it may also end by itself before it listens.
+    pub fn try_start(
+        mut command: Command,
+        data: &Path,
+        options: &[&str],
+        prepare: impl FnOnce(&mut Child),
+    ) -> Result<Self, Ended> {
         let count = command.get_args().filter(|arg| ["--listen", "-l"].iter().any(|l| arg == l));
         let count = count.count();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
+        prepare(&mut child);
         let stderr = Arc::new(Mutex::new(String::new()));
         let errors = collect(child.stderr.take().unwrap(), Arc::clone(&stderr));
         let (sender, lines) = channel();
@@ -125,11 +146,15 @@ impl Server {
             readers: vec![errors, reader],
         };
         for _ in 0..count {
-            let line = server.lines.recv_timeout(PATIENCE).expect("the server listens");
+            let line = match server.lines.recv_timeout(PATIENCE) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Disconnected) => return Err(server.wait_in_place()),
+                Err(RecvTimeoutError::Timeout) => panic!("the server neither listens nor ends"),
+            };
             let address = line.strip_prefix("listening on ").expect("the line says where");
             server.addresses.push(address.parse().unwrap());
         }
-        server
+        Ok(server)
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -346,10 +371,13 @@ impl Client {
                 self.buffer.drain(..length);
                 return Ok(Some(got));
             }
-            match self.stream.read(&mut chunk)? {
-                0 if self.buffer.is_empty() => return Ok(None),
-                0 => panic!("the connection ends within a packet: {:?}", self.buffer),
-                count => self.buffer.extend_from_slice(&chunk[..count]),
+            match self.stream.read(&mut chunk) {
+                Ok(0) if self.buffer.is_empty() => return Ok(None),
+                Ok(0) => panic!("the connection ends within a packet: {:?}", self.buffer),
+                Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
+                // A machine that was put to sleep interrupts whoever waits with a timeout.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }

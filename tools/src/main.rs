@@ -3,11 +3,14 @@
 //! Owns the table of commands and the page that lists them. What a command does, and which options it
 //! has, stands in the command's own file.
 
+mod backup;
 mod client;
 mod compact;
 mod failure;
 mod options;
+mod repair;
 mod replay;
+mod salvage;
 mod show;
 mod source;
 mod stat;
@@ -47,6 +50,18 @@ const COMMANDS: &[Command] = &[
         arguments: compact::ARGUMENTS,
         about: compact::ABOUT,
         run: compact::run,
+    },
+    Command {
+        name: "backup",
+        arguments: backup::ARGUMENTS,
+        about: backup::ABOUT,
+        run: backup::run,
+    },
+    Command {
+        name: "repair",
+        arguments: repair::ARGUMENTS,
+        about: repair::ABOUT,
+        run: repair::run,
     },
     Command { name: "stat", arguments: stat::ARGUMENTS, about: stat::ABOUT, run: stat::run },
     Command {

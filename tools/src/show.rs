@@ -152,6 +152,7 @@ impl Happening<'_> {
             Event::MonitoringEnded { operator } => {
                 format!("{} monitors nobody any more", self.who(operator))
             }
+            Event::Lost => "what stood here could not be saved".to_owned(),
         }
     }
 
@@ -212,6 +213,7 @@ impl Happening<'_> {
                 json!({ "operator": operator.0, "watched": watched.0 })
             }
             Event::MonitoringEnded { operator } => json!({ "operator": operator.0 }),
+            Event::Lost => json!({}),
         }
     }
 }

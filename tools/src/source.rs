@@ -16,6 +16,7 @@ use oicq::log::{
 use oicq::state::{Event, Stamp, State};
 
 use crate::failure::Failure;
+use crate::salvage::{Salvaged, Sink, Survey, survey, walk};
 
 /// A folder with a log in it.
 pub(crate) struct Source {
@@ -85,6 +86,29 @@ impl Source {
     /// The sequence number up to which the log holds no events, but the state that they made.
     pub(crate) fn base_seq(&self) -> Result<Seq, Failure> {
         Ok(base_seq(&Reader::open(&self.storage).map_err(failed)?))
+    }
+
+    /// Reads all that can be read, over what is damaged, and gives it to `sink` with fillers for what is lost.
+    pub(crate) fn salvage(&self, sink: &mut impl Sink) -> Result<(Survey, Salvaged), Failure> {
+        let survey = self.survey()?;
+        let salvaged = self.walk(&survey, sink)?;
+        Ok((survey, salvaged))
+    }
+
+    /// Finds out what is lost of the log.
+    pub(crate) fn survey(&self) -> Result<Survey, Failure> {
+        let bar = progress(self.file_bytes());
+        let survey = survey(&self.storage, &bar).map_err(failed)?;
+        bar.finish_and_clear();
+        Ok(survey)
+    }
+
+    /// Gives all that can be saved of a log that was surveyed to `sink`.
+    pub(crate) fn walk(&self, survey: &Survey, sink: &mut impl Sink) -> Result<Salvaged, Failure> {
+        let bar = progress(self.file_bytes());
+        let salvaged = walk(&self.storage, survey, sink, &bar)?;
+        bar.finish_and_clear();
+        Ok(salvaged)
     }
 
     /// Applies every event in order and shows each to `each`, until that breaks off or the log ends.
@@ -245,7 +269,7 @@ pub(crate) fn failed(error: oicq::log::ReadError) -> Failure {
 /// A bar on standard error that shows itself on a terminal, and only if the work takes a while.
 pub(crate) fn progress(bytes: u64) -> ProgressBar {
     let bar = ProgressBar::new(bytes);
-    let style = "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    let style = "{percent:>3} % {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style);
     }
@@ -284,6 +308,7 @@ impl Happening<'_> {
                         && !left_out.iter().any(|friend| friend == number)
             }
             Event::Delivered { receipts } => receipts.iter().any(|(user, _)| user == number),
+            Event::Lost => false,
         }
     }
 }

@@ -14,9 +14,9 @@ use crate::state::{Authentication, Event, State};
 
 /// Checks what a user tells about itself.
 pub fn check_profile(profile: &Profile<'_>, charset: Charset) -> Result<(), Refusal> {
-    let line = |field, bytes, max| check_text(field, bytes, (0, max), charset, Breaks::Refused);
-    let lines = |field, bytes, max| check_text(field, bytes, (0, max), charset, Breaks::Allowed);
-    check_text("nickname", profile.nickname, (1, NAME_BYTES), charset, Breaks::Refused)?;
+    let [nickname, others @ ..] = texts(profile);
+    let check = |(field, bytes, bounds, breaks)| check_text(field, bytes, bounds, charset, breaks);
+    check(nickname)?;
     if profile.portrait > PORTRAIT_MAX {
         return Err(Refusal::bad_value("portrait", Must::BeUpTo(PORTRAIT_MAX)));
     }
@@ -26,16 +26,33 @@ pub fn check_profile(profile: &Profile<'_>, charset: Charset) -> Result<(), Refu
     if profile.age > AGE_MAX {
         return Err(Refusal::bad_value("age", Must::BeUpTo(u16::from(AGE_MAX))));
     }
-    line("real name", profile.real_name, SHORT_TEXT_BYTES)?;
-    line("city", profile.city, SHORT_TEXT_BYTES)?;
-    line("address", profile.address, SHORT_TEXT_BYTES)?;
-    line("zip code", profile.zip_code, SHORT_TEXT_BYTES)?;
-    line("school", profile.school, SHORT_TEXT_BYTES)?;
-    line("phone", profile.phone, SHORT_TEXT_BYTES)?;
-    line("pager", profile.pager, SHORT_TEXT_BYTES)?;
-    line("email", profile.email, SHORT_TEXT_BYTES)?;
-    lines("hobbies", profile.hobbies, LONG_TEXT_BYTES)?;
-    lines("description", profile.description, LONG_TEXT_BYTES)
+    others.into_iter().try_for_each(check)
+}
+
+/// A string of a profile: its name, its bytes, the fewest and the most that it may have, and which breaks.
+pub(in crate::state) type Text<'a> = (&'static str, &'a [u8], (usize, usize), Breaks);
+
+/// All strings of a profile, the nickname first.
+pub(in crate::state) const fn texts<'a>(profile: &Profile<'a>) -> [Text<'a>; 11] {
+    const fn line<'a>(field: &'static str, bytes: &'a [u8]) -> Text<'a> {
+        (field, bytes, (0, SHORT_TEXT_BYTES), Breaks::Refused)
+    }
+    const fn lines<'a>(field: &'static str, bytes: &'a [u8]) -> Text<'a> {
+        (field, bytes, (0, LONG_TEXT_BYTES), Breaks::Allowed)
+    }
+    [
+        ("nickname", profile.nickname, (1, NAME_BYTES), Breaks::Refused),
+        line("real name", profile.real_name),
+        line("city", profile.city),
+        line("address", profile.address),
+        line("zip code", profile.zip_code),
+        line("school", profile.school),
+        line("phone", profile.phone),
+        line("pager", profile.pager),
+        line("email", profile.email),
+        lines("hobbies", profile.hobbies),
+        lines("description", profile.description),
+    ]
 }
 
 /// Checks a password that is to be kept.
