@@ -22,6 +22,8 @@ mod conversation;
 mod durability;
 #[path = "end_to_end/endings.rs"]
 mod endings;
+#[path = "end_to_end/extensions.rs"]
+mod extensions;
 #[path = "end_to_end/files.rs"]
 mod files;
 #[path = "end_to_end/full.rs"]
