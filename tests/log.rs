@@ -530,8 +530,8 @@ fn check_superseded() {
     writer.append(2, b"other").unwrap();
     writer.finish().unwrap();
     publish(&disk, &origin).unwrap();
-    assert_eq!(collect(&disk).unwrap(), 3);
-    assert_eq!(collect(&disk).unwrap(), 0);
+    assert_eq!(collect(&disk, origin.seq).unwrap(), 3);
+    assert_eq!(collect(&disk, origin.seq).unwrap(), 0);
     names[1..3].iter().for_each(|name| disk.put(name, before[name].clone()));
     for found in [Found::Superseded, Found::Whole] {
         let (log, recovery, items) = open(disk.clone());

@@ -289,7 +289,9 @@ impl<S: Storage> Log<S> {
         }
         let mut recovery = Recovery::default();
         let replay = replay(&storage, options.charset, &mut recovery, &mut each, &mut watch)?;
-        remove_leftovers(&mut storage, &mut recovery)?;
+        // Only the base that was read may take the place of anything.
+        let base = replay.segments.first().and_then(Segment::base);
+        remove_leftovers(&mut storage, base, &mut recovery)?;
         let log = if replay.segments.is_empty() {
             recovery.found.push(Found::Nothing);
             create(storage, options, fresh_log_id, now)?
@@ -348,7 +350,11 @@ fn replay<S: Storage, E>(
     Ok(Replay { segments, mark, mark_before, closed_mark, durable, torn })
 }
 
-fn remove_leftovers<S: Storage>(storage: &mut S, recovery: &mut Recovery) -> Result<(), Failed> {
+fn remove_leftovers<S: Storage>(
+    storage: &mut S,
+    base: Option<Seq>,
+    recovery: &mut Recovery,
+) -> Result<(), Failed> {
     let names = storage.list().map_err(Failed::at(storage, "", Doing::List))?;
     for name in names.iter().filter(|name| [NEXT_NAME, TORN_NAME].contains(&name.as_str())) {
         storage.remove(name).map_err(Failed::at(storage, name, Doing::Remove))?;
@@ -362,7 +368,7 @@ fn remove_leftovers<S: Storage>(storage: &mut S, recovery: &mut Recovery) -> Res
         base::discard(storage);
         recovery.found.push(Found::Leftover);
     }
-    let collected = base::collect(storage);
+    let collected = base.map_or(Ok(0), |base| base::collect(storage, base));
     storage.unlock(Lock::Compaction);
     if collected? > 0 {
         recovery.found.push(Found::Superseded);
