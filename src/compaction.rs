@@ -284,8 +284,30 @@ impl Checked {
     /// of a server collects what is left over.
     pub fn publish<S: Storage>(self, storage: &S) -> Result<usize, CompactionError> {
         log::publish(storage, &self.origin)?;
-        Ok(log::collect(storage)?)
+        Ok(log::collect(storage, self.origin.seq)?)
     }
+}
+
+/// Removes what an earlier compaction has left: files whose place a base has taken, once that base has been
+/// read and found good, and found to be continued. Answers how many files.
+///
+/// # Errors
+/// If the log cannot be read or is damaged; nothing is removed then.
+pub fn collect<S: Storage>(storage: &S) -> Result<usize, CompactionError> {
+    let mut reader = Reader::open(storage)?;
+    let base = reader.segments().first().filter(|first| first.is_base);
+    let Some(first) = base.map(|base| base.first).filter(|_| !reader.superseded().is_empty())
+    else {
+        return Ok(0);
+    };
+    loop {
+        match reader.next_batch()? {
+            Step::Batch(batch) if batch.base.is_some() => {}
+            Step::End(End::Damaged(damage)) => return Err(CompactionError::Damaged(damage)),
+            Step::Batch(_) | Step::End(_) => break,
+        }
+    }
+    Ok(log::collect(storage, Seq(first.0 - 1))?)
 }
 
 /// How many files from the first on are replaced: never the last one, which a server appends to.

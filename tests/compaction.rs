@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 
 use disk::MemDisk;
 use kit::golden::log_folder;
-use oicq::compaction::{KeepSince, Plan};
+use oicq::compaction::{CompactionError, KeepSince, Plan, collect};
 use oicq::id::{GroupNumber, MonoMillis, Place, Seq, ServiceNumber, UnixMillis};
-use oicq::log::{Durability, Log, OpenError, Options, Reader, Step, format};
+use oicq::log::{AdoptError, Durability, Log, OpenError, Options, Reader, Step, format};
 use oicq::state::{Digest, Event, RecordError, Stamp, State};
 
 const OPTIONS: Options =
@@ -219,7 +219,7 @@ fn an_open_log_takes_the_base_into_use_without_a_restart() {
     }
     assert!(steps > 1, "it is done piece by piece");
     assert!(log.holds_superseded());
-    log.let_go();
+    while !log.let_go() {}
     let after = places(&state);
     assert_eq!(before.len(), after.len());
     let moved = before.iter().zip(&after).filter(|(old, new)| old.1 != new.1).count();
@@ -278,4 +278,60 @@ fn a_log_that_is_compacted_while_it_is_read_says_so() {
         }
     };
     assert!(matches!(error, oicq::log::ReadError::Compacted), "{error}");
+}
+
+#[test]
+fn a_base_that_is_damaged_costs_none_of_the_files_that_it_replaces() {
+    let disk = golden();
+    let before = disk.files();
+    compact(&disk, None).unwrap();
+    let name = disk.files().into_keys().find(|name| name.ends_with(".base")).unwrap();
+    let mut bytes = disk.take(&name);
+    bytes[4_200] ^= 1;
+    disk.put(&name, bytes);
+    before.iter().for_each(|(name, bytes)| disk.put(name, bytes.clone()));
+    let files = disk.files();
+    assert!(matches!(collect(&disk), Err(CompactionError::Damaged(_))));
+    assert!(matches!(try_open(&disk), Err(OpenError::Damaged(_))));
+    assert_eq!(disk.files(), files, "nothing is removed");
+    // Without the damaged base the log is what it was.
+    disk.take(&name);
+    assert_eq!(digest(&disk), digest(&golden()));
+}
+
+#[test]
+fn a_stray_name_takes_nothing_away() {
+    let disk = golden();
+    disk.put("18446744073709551615.base", vec![1; 100]);
+    let files = disk.files();
+    assert_eq!(collect(&disk).unwrap(), 0);
+    let (mut log, _) = open(&disk);
+    log.look_for_base().unwrap();
+    assert!(!log.is_adopting());
+    assert!(files.keys().all(|name| disk.files().contains_key(name)));
+}
+
+#[test]
+fn an_open_log_takes_no_base_that_it_does_not_continue() {
+    let compacted = golden();
+    compact(&compacted, None).unwrap();
+    let files = compacted.files();
+    let (name, base) = files.iter().find(|(name, _)| name.ends_with(".base")).unwrap();
+    for (at, bits) in [(32, 1), (80, 1), (10, 3)] {
+        let disk = golden();
+        let (mut log, state) = open(&disk);
+        let mut foreign = base.clone();
+        foreign[at] ^= bits;
+        // As its own header says, it is whole: the log's id, the chain, the charset are others.
+        let crc = crc32fast::Hasher::new_with_initial(0x4F49_4351);
+        let crc = [crc].map(|mut crc| {
+            crc.update(&foreign[..84]);
+            crc.finalize()
+        });
+        foreign[84..88].copy_from_slice(&crc[0].to_be_bytes());
+        disk.put(name, foreign);
+        assert!(matches!(log.look_for_base(), Err(AdoptError::Foreign { .. })), "offset {at}");
+        assert!(!log.is_adopting());
+        check_texts(&log, &state);
+    }
 }

@@ -27,8 +27,8 @@ use oicq::id::{MonoMillis, Place, Seq, UnixMillis};
 use oicq::log::format::{self, HEADER_LEN};
 use oicq::log::{
     AppendError, BaseSize, BaseWriter, Damage, DiskStorage, Durability, End, Found, Log, OpenError,
-    Options, Origin, Reader, Recovery, Resumed, Step, Storage, StoredFile, TABLE, What, collect,
-    publish,
+    Options, Origin, Reader, Recovery, Resumed, Step, Storage, StoredFile, TABLE, TOOLS, What,
+    collect, publish,
 };
 use proptest::prelude::*;
 
@@ -530,8 +530,8 @@ fn check_superseded() {
     writer.append(2, b"other").unwrap();
     writer.finish().unwrap();
     publish(&disk, &origin).unwrap();
-    assert_eq!(collect(&disk).unwrap(), 3);
-    assert_eq!(collect(&disk).unwrap(), 0);
+    assert_eq!(collect(&disk, origin.seq).unwrap(), 3);
+    assert_eq!(collect(&disk, origin.seq).unwrap(), 0);
     names[1..3].iter().for_each(|name| disk.put(name, before[name].clone()));
     for found in [Found::Superseded, Found::Whole] {
         let (log, recovery, items) = open(disk.clone());
@@ -627,8 +627,10 @@ fn every_row_of_the_table_holds() {
 #[test]
 fn the_table_in_the_format_is_the_one_in_the_code() {
     let format = include_str!("../src/log/FORMAT.md");
+    assert!(format.contains(&format!("| found | the server | {} |", TOOLS.join(" | "))));
     for row in TABLE {
-        let line = format!("| {:?} | {} | {} |", row.found, row.server, row.tool);
+        let tools = row.tools.join(" | ");
+        let line = format!("| {:?} | {} | {tools} |", row.found, row.server);
         assert!(format.contains(&line), "FORMAT.md lacks: {line}");
     }
 }

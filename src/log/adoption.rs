@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::base::unread;
 use super::error::{Damage, Doing, Failed, ReadError};
-use super::format::parse_base_name;
+use super::format::{HEADER_LEN, SegmentHeader, parse_base_name};
 use super::reader::{Position, Reader, Segment};
 use super::step::{End, Record, Step, locate, place_at};
 use super::storage::{Access, Storage, StoredFile};
@@ -23,6 +23,8 @@ pub(super) struct Adoption {
     seq: Seq,
     /// The file's number in places.
     file: usize,
+    /// The newest base that was looked at before this one.
+    before: Option<Seq>,
 }
 
 /// Why a base is not taken into use. The log goes on with what it has.
@@ -69,22 +71,35 @@ impl<S: Storage> Log<S> {
         let Some((seq, name)) = newest.filter(|(seq, _)| Some(*seq) > self.looked_at) else {
             return Ok(());
         };
-        self.looked_at = Some(seq);
         let failed = Failed::at(&self.storage, name, Doing::Open);
         let mut file = self.storage.open(name, Access::Read).map_err(failed)?;
-        let continued = seq.next() == self.active.header.first
-            || self.files.values().any(|closed| !closed.is_base && closed.first == seq.next());
-        if !continued {
+        // Its texts are going to be read from it for a long time: better to know at once that they can.
+        let header = header_of(&file).map_err(Failed::at(&self.storage, name, Doing::Read))?;
+        let before = self.looked_at.replace(seq);
+        if !header.is_some_and(|header| self.is_continued(&header, seq)) {
             return Err(AdoptError::Foreign { file: self.storage.path(name) });
         }
-        // Its texts are going to be read from it for a long time: better to know at once that they can.
-        file.bytes(0, 1).map_err(Failed::at(&self.storage, name, Doing::Read))?;
         file.let_go();
         let id = self.take_file_id();
         self.files.insert(id, Closed { file, first: seq.next(), is_base: true });
         let segment = unread(name.clone(), seq);
-        self.adoption = Some(Adoption { segment, position: None, seq, file: id });
+        self.adoption = Some(Adoption { segment, position: None, seq, file: id, before });
         Ok(())
+    }
+
+    /// Whether a base of `seq` with this header is one of this log, and one of its segments follows it.
+    fn is_continued(&self, base: &SegmentHeader, seq: Seq) -> bool {
+        let next = if seq.next() == self.active.header.first {
+            Some(self.active.header.clone())
+        } else {
+            let mut closed = self.files.values().filter(|closed| !closed.is_base);
+            let next = closed.find(|closed| closed.first == seq.next());
+            next.and_then(|next| header_of(&next.file).ok().flatten())
+        };
+        let own = &self.active.header;
+        base.is_base
+            && (base.log_id, base.charset, base.durable) == (own.log_id, own.charset, seq)
+            && next.is_some_and(|next| next.chain == base.chain)
     }
 
     /// Whether a base is on its way into use.
@@ -101,7 +116,12 @@ impl<S: Storage> Log<S> {
     /// If the base is not taken into use. The places handed out so far stay good.
     pub fn adopt(&mut self, each: impl FnMut(&Record<'_>)) -> Result<bool, AdoptError> {
         let Some(mut adoption) = self.adoption.take() else { return Ok(true) };
-        let done = adoption.step(&self.storage, self.log_id, each)?;
+        let done = adoption.step(&self.storage, each).inspect_err(|error| {
+            if matches!(error, AdoptError::Read(ReadError::Storage(_))) {
+                // It may be possible later: the next look finds it again.
+                self.looked_at = adoption.before;
+            }
+        })?;
         if done {
             self.superseded = Some(adoption.seq);
         } else {
@@ -116,11 +136,19 @@ impl<S: Storage> Log<S> {
         self.superseded.is_some()
     }
 
-    /// Lets go of the files whose place a base has taken. Nothing may refer to their payloads any more.
-    pub fn let_go(&mut self) {
-        if let Some(seq) = self.superseded.take() {
-            self.files.retain(|_, closed| closed.first > seq);
+    /// Lets go of the next of the files whose place a base has taken, and answers whether it was the last:
+    /// with its last user a large file costs time. Nothing may refer to their payloads any more.
+    pub fn let_go(&mut self) -> bool {
+        let Some(seq) = self.superseded else { return true };
+        let mut files = self.files.iter().filter(|(_, closed)| closed.first <= seq);
+        let (next, more) = (files.next().map(|(id, _)| *id), files.next().is_some());
+        if let Some(id) = next {
+            self.files.remove(&id);
         }
+        if !more {
+            self.superseded = None;
+        }
+        !more
     }
 }
 
@@ -128,7 +156,6 @@ impl Adoption {
     fn step<S: Storage>(
         &mut self,
         storage: &S,
-        log_id: u64,
         mut each: impl FnMut(&Record<'_>),
     ) -> Result<bool, AdoptError> {
         let mut reader = Reader::over(storage, vec![self.segment.clone()], Vec::new());
@@ -148,9 +175,6 @@ impl Adoption {
         }
         if self.position.is_none() {
             self.segment = reader.segments()[0].clone();
-            if self.segment.header.as_ref().is_none_or(|header| header.log_id != log_id) {
-                return Err(self.foreign(storage));
-            }
         }
         self.position = Some(reader.position());
         Ok(reader.has_read_base())
@@ -159,4 +183,11 @@ impl Adoption {
     fn foreign<S: Storage>(&self, storage: &S) -> AdoptError {
         AdoptError::Foreign { file: storage.path(&self.segment.name) }
     }
+}
+
+/// A file's header; `None` if it does not pass its check.
+fn header_of<F: StoredFile>(file: &F) -> std::io::Result<Option<SegmentHeader>> {
+    let block_len = usize::try_from(HEADER_LEN).expect("the header is one page");
+    let block = file.bytes(0, block_len)?;
+    Ok(SegmentHeader::decode(&block).ok().map(|(header, _)| header))
 }

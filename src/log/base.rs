@@ -287,26 +287,18 @@ pub fn continue_behind<S: Storage>(
     made.publish(storage, &header).map(|_| ())
 }
 
-/// Removes what the newest base replaces; answers how many files.
+/// Removes what the base of `seq` replaces, which has been read and found good; answers how many files.
 ///
 /// # Errors
 /// If the storage fails. What is left can be removed at any later time.
-pub fn collect<S: Storage>(storage: &S) -> Result<usize, Failed> {
+pub fn collect<S: Storage>(storage: &S, seq: Seq) -> Result<usize, Failed> {
     let names = storage.list().map_err(Failed::at(storage, "", Doing::List))?;
-    let Some(newest) = names.iter().filter_map(|name| parse_base_name(name)).max() else {
-        return Ok(0);
-    };
     let is_superseded = |name: &str| {
-        parse_segment_name(name).is_some_and(|first| first <= newest)
-            || parse_base_name(name).is_some_and(|base| base < newest)
+        parse_segment_name(name).is_some_and(|first| first <= seq)
+            || parse_base_name(name).is_some_and(|base| base < seq)
     };
-    let superseded: Vec<_> = names.iter().filter(|name| is_superseded(name)).collect();
-    if !superseded.is_empty() {
-        // Whoever named the base may not have come to this: without it the removals could be on disk first.
-        storage.sync_folder().map_err(Failed::at(storage, "", Doing::Sync))?;
-    }
     let mut removed = 0;
-    for name in superseded {
+    for name in names.iter().filter(|name| is_superseded(name)) {
         match storage.remove(name) {
             // The server collects, too.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -108,7 +108,8 @@ pub fn base_name(seq: Seq) -> String {
 /// The sequence number that a base's file name tells, `None` for any other name.
 #[must_use]
 pub fn parse_base_name(name: &str) -> Option<Seq> {
-    parse_digits(name.strip_suffix(".base")?)
+    // Behind the highest number there is none that a segment could begin with.
+    parse_digits(name.strip_suffix(".base")?).filter(|seq| seq.0 < u64::MAX)
 }
 
 fn parse_digits(digits: &str) -> Option<Seq> {

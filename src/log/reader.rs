@@ -76,7 +76,7 @@ impl Segment {
     }
 
     /// The sequence number that it holds the state of, if it is a base.
-    fn base(&self) -> Option<Seq> {
+    pub(super) fn base(&self) -> Option<Seq> {
         self.is_base.then(|| Seq(self.first.0 - 1))
     }
 
@@ -117,7 +117,7 @@ fn list_segments<S: Storage>(storage: &S) -> Result<Listing, Failed> {
     let names = storage.list().map_err(Failed::at(storage, "", Doing::List))?;
     let segment = |name: String| {
         let base = parse_base_name(&name);
-        let first = base.filter(|seq| seq.0 < u64::MAX).map(Seq::next);
+        let first = base.map(Seq::next);
         let first = first.or_else(|| parse_segment_name(&name))?;
         let is_base = base.is_some();
         Some(Segment { name, is_base, first, header: None, slots: Slots::default(), len: 0 })

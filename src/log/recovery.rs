@@ -58,52 +58,167 @@ pub enum Found {
     Unreadable,
 }
 
-/// What becomes of a log that is found so.
+/// What becomes of a log that is found so. Behind a colon stands the exit status, where the log settles it.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// The state.
     pub found: Found,
     /// What the server does.
     pub server: &'static str,
-    /// What a tool that only reads does.
-    pub tool: &'static str,
+    /// What each tool does, in the order of [`TOOLS`].
+    pub tools: [&'static str; TOOLS.len()],
 }
 
-const fn row(found: Found, server: &'static str, tool: &'static str) -> Row {
-    Row { found, server, tool }
+/// The tools of the table.
+pub const TOOLS: [&str; 5] = ["replay, stat", "verify", "repair", "backup", "compact"];
+
+const fn row(found: Found, server: &'static str, tools: [&'static str; TOOLS.len()]) -> Row {
+    Row { found, server, tools }
 }
 
 /// The table of recovery; `FORMAT.md` has the same.
 pub const TABLE: &[Row] = &[
-    row(Found::Nothing, "makes the first segment", "an empty log"),
-    row(Found::Whole, "writes and syncs the last batch again, goes on", "whole"),
-    row(Found::Leftover, "removes it", "passes it over"),
-    row(Found::Superseded, "removes them", "passes them over"),
+    row(
+        Found::Nothing,
+        "makes the first segment",
+        [
+            "there is no log",
+            "there is no log: 1",
+            "there is no log: 1",
+            "there is no log: 1",
+            "there is no log: 1",
+        ],
+    ),
+    row(
+        Found::Whole,
+        "writes and syncs the last batch again, goes on",
+        ["shows it", "whole: 0", "copies it", "copies it", "compacts it"],
+    ),
+    row(
+        Found::Leftover,
+        "removes it",
+        [
+            "passes it over",
+            "passes it over",
+            "passes it over",
+            "passes it over",
+            "removes `base.tmp`",
+        ],
+    ),
+    row(
+        Found::Superseded,
+        "removes them",
+        [
+            "passes them over",
+            "passes them over",
+            "passes them over",
+            "passes them over",
+            "removes them",
+        ],
+    ),
     row(
         Found::TornEnd,
         "saves it as `.torn`, puts zeros in its place, reports it",
-        "reports it; whole",
+        [
+            "shows what is before it",
+            "reports it; whole: 0",
+            "leaves it out",
+            "leaves it out",
+            "without a server: as a server does",
+        ],
     ),
-    row(Found::ShortFile, "reads zeros there, fills them in", "reads zeros there"),
+    row(
+        Found::ShortFile,
+        "reads zeros there, fills them in",
+        [
+            "reads zeros there",
+            "reads zeros there",
+            "reads zeros there",
+            "reads zeros there",
+            "without a server: as a server does",
+        ],
+    ),
     row(
         Found::LongFile,
         "cuts it to its length; bytes that are not 0: a torn end, or damage",
-        "the same, without the cut",
+        [
+            "the same, without the cut",
+            "the same, without the cut",
+            "the same, without the cut",
+            "the same, without the cut",
+            "without a server: as a server does",
+        ],
     ),
-    row(Found::TornSlot, "writes a new note over it", "passes it over"),
-    row(Found::Unclosed, "notes it", "passes it over"),
+    row(
+        Found::TornSlot,
+        "writes a new note over it",
+        [
+            "passes it over",
+            "passes it over",
+            "passes it over",
+            "passes it over",
+            "without a server: as a server does",
+        ],
+    ),
+    row(
+        Found::Unclosed,
+        "notes it",
+        [
+            "passes it over",
+            "passes it over",
+            "passes it over",
+            "notes it in the copy",
+            "without a server: as a server does",
+        ],
+    ),
     row(
         Found::Damage,
         "does not start: file, offset, sequence number",
-        "reports it, goes on behind it; damaged",
+        [
+            "shows what is before it: 1",
+            "reports it, goes on behind it: 1",
+            "saves what is whole, lists the rest by number: 0",
+            "copies nothing: 1",
+            "changes nothing: 1",
+        ],
     ),
-    row(Found::Newer, "does not start", "does not read it"),
-    row(Found::OtherCharset, "does not start", "reads it"),
-    row(Found::InUse, "does not start", "reads what is there"),
+    row(
+        Found::Newer,
+        "does not start",
+        [
+            "does not read it: 1",
+            "does not read it: 1",
+            "does not read it: 1",
+            "does not read it: 1",
+            "does not read it: 1",
+        ],
+    ),
+    row(
+        Found::OtherCharset,
+        "does not start",
+        ["reads it", "reads it", "copies it", "copies it", "compacts it"],
+    ),
+    row(
+        Found::InUse,
+        "does not start",
+        [
+            "reads what is there",
+            "reads what is there",
+            "reads what is there",
+            "copies what is there",
+            "leaves the last file as it is",
+        ],
+    ),
     row(
         Found::Unreadable,
         "does not start: file and the system's words",
-        "the same; `verify` and `repair` report it as damage",
+        [
+            "the same: 1",
+            "reports it as damage: 1",
+            "takes it for damage: 0",
+            "the same: 1",
+            "the same: 1",
+        ],
     ),
 ];
 
@@ -174,7 +289,9 @@ impl<S: Storage> Log<S> {
         }
         let mut recovery = Recovery::default();
         let replay = replay(&storage, options.charset, &mut recovery, &mut each, &mut watch)?;
-        remove_leftovers(&mut storage, &mut recovery)?;
+        // Only the base that was read may take the place of anything.
+        let base = replay.segments.first().and_then(Segment::base);
+        remove_leftovers(&mut storage, base, &mut recovery)?;
         let log = if replay.segments.is_empty() {
             recovery.found.push(Found::Nothing);
             create(storage, options, fresh_log_id, now)?
@@ -233,7 +350,11 @@ fn replay<S: Storage, E>(
     Ok(Replay { segments, mark, mark_before, closed_mark, durable, torn })
 }
 
-fn remove_leftovers<S: Storage>(storage: &mut S, recovery: &mut Recovery) -> Result<(), Failed> {
+fn remove_leftovers<S: Storage>(
+    storage: &mut S,
+    base: Option<Seq>,
+    recovery: &mut Recovery,
+) -> Result<(), Failed> {
     let names = storage.list().map_err(Failed::at(storage, "", Doing::List))?;
     for name in names.iter().filter(|name| [NEXT_NAME, TORN_NAME].contains(&name.as_str())) {
         storage.remove(name).map_err(Failed::at(storage, name, Doing::Remove))?;
@@ -247,7 +368,7 @@ fn remove_leftovers<S: Storage>(storage: &mut S, recovery: &mut Recovery) -> Res
         base::discard(storage);
         recovery.found.push(Found::Leftover);
     }
-    let collected = base::collect(storage);
+    let collected = base.map_or(Ok(0), |base| base::collect(storage, base));
     storage.unlock(Lock::Compaction);
     if collected? > 0 {
         recovery.found.push(Found::Superseded);

@@ -132,8 +132,9 @@ impl<S: Storage> Journal<S> {
 
     /// Lets go of them.
     pub fn let_go(&mut self) {
-        self.log.let_go();
-        ::log::info!("the compacted log is in use");
+        if self.log.let_go() {
+            ::log::info!("the compacted log is in use");
+        }
     }
 
     /// Syncs and closes the log.

@@ -221,7 +221,8 @@ impl Server {
     /// How long the poller may wait: not at all while there is something to do, else until the next deadline.
     fn timeout(&self) -> Option<Duration> {
         let has_work = self.engine.has_work() || self.connections.has_work();
-        if has_work || self.journal.is_adopting() {
+        let lets_go = self.journal.holds_superseded() && !self.engine.holds_places();
+        if has_work || lets_go || self.journal.is_adopting() {
             return Some(Duration::ZERO);
         }
         let deadlines = [

@@ -219,7 +219,7 @@ fn compact(disk: &MemDisk) {
     records.iter().for_each(|(kind, payload)| base.append(*kind, payload).unwrap());
     base.finish().unwrap();
     publish(disk, &origin).unwrap();
-    collect(disk).unwrap();
+    collect(disk, origin.seq).unwrap();
 }
 
 /// One changed segment.

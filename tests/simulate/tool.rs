@@ -7,8 +7,8 @@
 
 use std::io;
 
-use oicq::compaction::{CompactionError, KeepSince, Plan};
-use oicq::log::{Lock, Storage, collect, discard};
+use oicq::compaction::{CompactionError, KeepSince, Plan, collect};
+use oicq::log::{Lock, Storage, discard};
 
 use crate::disk::MemDisk;
 

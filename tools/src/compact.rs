@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use indicatif::{BinaryBytes, ProgressBar};
 use lexopt::{Arg, Parser, ValueExt as _};
 use oicq::cli::page::{Page, Row, terminal_width};
-use oicq::compaction::{CompactionError, KeepSince, Plan};
+use oicq::compaction::{CompactionError, KeepSince, Plan, collect};
 use oicq::id::{Seq, UnixMillis};
 use oicq::log::{
     AppendError, DiskStorage, Durability, Lock, Log, OpenError, Options as LogOptions, Reader,
-    Storage as _, collect, discard,
+    Storage as _, discard,
 };
 
 use crate::failure::{Failure, print};
@@ -86,7 +86,7 @@ fn page() -> Page {
              waiting messages and the record of monitoring as they are at the end of those files. What was \
              deleted or delivered is gone from the bytes afterwards. A server may be running on DIR, and goes \
              on without a restart; its last file, which it appends to, is left as it is. Without a server the \
-             last file is closed first.",
+             last file is closed first, and no server can be started during that.",
         )
         .section(
             "Options",
@@ -139,7 +139,7 @@ fn compact(options: &Options) -> Result<(), Failure> {
         })?,
     }
     discard(&storage);
-    collect(&storage).map_err(|error| Failure::Failed(error.to_string()))?;
+    collect(&storage).map_err(|error| explain(folder, &error))?;
     if options.keep_since.is_none() {
         close_last(folder)?;
     }

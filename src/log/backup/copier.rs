@@ -216,7 +216,9 @@ impl<'a, 'w, S: Storage, T: Storage> Copier<'a, 'w, S, T> {
                 note_closed(self.to, &now.segment, now.end, false, &mut Recovery::default())?;
             }
         }
-        base::collect(self.to)?;
+        if let Some(base) = parts.first().and_then(|first| first.segment.base()) {
+            base::collect(self.to, base)?;
+        }
         self.sync_folder()
     }
 
