@@ -297,8 +297,13 @@ pub fn collect<S: Storage>(storage: &S, seq: Seq) -> Result<usize, Failed> {
         parse_segment_name(name).is_some_and(|first| first <= seq)
             || parse_base_name(name).is_some_and(|base| base < seq)
     };
+    let superseded: Vec<_> = names.iter().filter(|name| is_superseded(name)).collect();
+    if !superseded.is_empty() {
+        // Whoever named the base may not have come to this: without it the removals could be on disk first.
+        storage.sync_folder().map_err(Failed::at(storage, "", Doing::Sync))?;
+    }
     let mut removed = 0;
-    for name in names.iter().filter(|name| is_superseded(name)) {
+    for name in superseded {
         match storage.remove(name) {
             // The server collects, too.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -130,3 +130,8 @@ impl<F: StoredFile> Prepared<F> {
 pub(super) fn discard<S: Storage>(storage: &S) {
     let _ = storage.remove(NEXT_NAME);
 }
+
+/// Whether the file still has the name that it was made under.
+pub(super) fn is_unnamed<S: Storage>(storage: &S) -> bool {
+    storage.list().is_ok_and(|names| names.iter().any(|name| name == NEXT_NAME))
+}

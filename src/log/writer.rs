@@ -15,7 +15,7 @@ use super::format::{
     WITNESS_OFFSETS, Witness, base_name, batch_len, checksum, encode_record_header, seed_of,
     segment_name,
 };
-use super::prepare::{Prepared, ZERO_AHEAD, ZERO_STEP, discard, write_zeros};
+use super::prepare::{Prepared, ZERO_AHEAD, ZERO_STEP, discard, is_unnamed, write_zeros};
 use super::step::{locate, place_at};
 use super::storage::{Storage, StoredFile};
 use crate::id::{MonoMillis, Place, Seq, UnixMillis};
@@ -628,8 +628,9 @@ impl<S: Storage> Log<S> {
         };
         let zeroed = file.zeroed;
         let file = match file.publish(&self.storage, &header) {
-            // The old name still stands: it is as if there had been no file.
-            Err(failed) if failed.doing == Doing::Rename => {
+            // The old name still stands: it is as if there had been no file. Where it does not, a call that
+            // failed has had its effect, and nothing may be appended in front of what it has named.
+            Err(failed) if failed.doing == Doing::Rename && is_unnamed(&self.storage) => {
                 discard(&self.storage);
                 return Err(self.full_or_failed(failed));
             }
