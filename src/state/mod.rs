@@ -41,7 +41,7 @@ pub struct MonitoringRecord {
 }
 
 /// The whole state.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct State {
     users: Users,
     /// Who is monitored, and by whom.

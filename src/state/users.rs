@@ -12,7 +12,7 @@ use crate::id::{GroupNumber, ServiceNumber, UnixMillis};
 use crate::limits::{FRIENDS_PER_GROUP, GROUP_NUMBER_MAX};
 
 /// All users, by number. Numbers are counted up without gaps, so a number is a place in the list.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Users {
     /// Blocks of one size, so that no registration ever moves those before it.
     blocks: Vec<Vec<User>>,
@@ -85,6 +85,7 @@ pub struct Friend {
 const FIRST_GROUP: &[u8] = b"My Friends";
 
 /// What is kept of one user.
+#[derive(Clone)]
 pub struct User {
     /// The fields as [`Profile::write`] lays them out: one allocation for all strings.
     profile: Box<[u8]>,
