@@ -6,8 +6,11 @@
 mod backup;
 mod client;
 mod compact;
+#[cfg(test)]
+mod documented;
 mod failure;
 mod options;
+mod paint;
 mod repair;
 mod replay;
 mod salvage;
@@ -15,6 +18,7 @@ mod show;
 mod source;
 mod stat;
 mod state_view;
+mod times;
 mod verify;
 
 use std::process::ExitCode;
