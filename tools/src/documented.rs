@@ -55,6 +55,7 @@ fn fits(value: &Value, kind: &str) -> bool {
     match kind {
         "number" | "user" | "seq" => value.is_u64(),
         "string" => value.is_string(),
+        "number or string" => value.is_u64() || value.is_string(),
         "time" => value.as_str().is_some_and(|text| text.len() == 24 && text.ends_with('Z')),
         "true or false" => value.is_boolean(),
         other => panic!("JSON.md has no type {other}"),

@@ -6,6 +6,7 @@
 mod backup;
 mod client;
 mod compact;
+mod diff;
 #[cfg(test)]
 mod documented;
 mod failure;
@@ -43,6 +44,7 @@ const COMMANDS: &[Command] = &[
         about: replay::ABOUT,
         run: replay::run,
     },
+    Command { name: "diff", arguments: diff::ARGUMENTS, about: diff::ABOUT, run: diff::run },
     Command {
         name: "verify",
         arguments: verify::ARGUMENTS,

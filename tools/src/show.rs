@@ -1,14 +1,13 @@
 //! Events and states in words and in JSON, in Unicode whatever the log's charset. No password's hash is
 //! ever shown.
 
-use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
 
 use jiff::Timestamp;
 use oicq::codec::charset::Charset;
 use oicq::codec::profile::Profile;
 use oicq::id::{GroupNumber, ServiceNumber, UnixMillis};
-use oicq::state::{Authentication, Event, MessageKind, State};
+use oicq::state::{Authentication, Event, MessageKind, MonitoringRecord, State};
 use serde_json::{Map, Value, json};
 
 use crate::paint::{self, Paint};
@@ -89,7 +88,7 @@ impl Happening<'_> {
                 if let Some(authentication) = authentication {
                     let _ = write!(words, ", {}", authentication_words(authentication));
                 }
-                let said = profile_words(profile, |bytes| self.charset.decode(bytes));
+                let said = profile_words(profile, self.charset);
                 if !said.is_empty() {
                     let _ = write!(words, "; the profile is now: {}", said.join(", "));
                 }
@@ -165,13 +164,13 @@ impl Happening<'_> {
             Event::Registered { number, authentication, ref profile, .. } => json!({
                 "number": number.0,
                 "authentication": authentication_name(authentication),
-                "profile": profile_json(profile, text),
+                "profile": profile_json(profile, self.charset),
             }),
             Event::ProfileChanged { number, authentication, password_hash, ref profile } => json!({
                 "number": number.0,
                 "authentication": authentication.map(authentication_name),
                 "new_password": password_hash.is_some(),
-                "profile": profile_json(profile, text),
+                "profile": profile_json(profile, self.charset),
             }),
             Event::GroupAdded { owner, group, name }
             | Event::GroupRenamed { owner, group, name } => {
@@ -263,62 +262,77 @@ pub(crate) const fn message_kind_name(kind: MessageKind) -> &'static str {
     }
 }
 
+/// A field of a profile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Field<'a> {
+    /// In the log's charset.
+    Text(&'a [u8]),
+    /// A code, a number of years or the like.
+    Number(u16),
+}
+
+impl Field<'_> {
+    /// In Unicode.
+    pub(crate) fn json(self, charset: Charset) -> Value {
+        match self {
+            Self::Text(text) => charset.decode(text).into(),
+            Self::Number(number) => number.into(),
+        }
+    }
+}
+
+/// The fields of a profile with their names.
+pub(crate) fn profile_fields<'a>(profile: &Profile<'a>) -> [(&'static str, Field<'a>); 18] {
+    let number = |value: u8| Field::Number(value.into());
+    [
+        ("nickname", Field::Text(profile.nickname)),
+        ("portrait", Field::Number(profile.portrait)),
+        ("gender", number(profile.gender)),
+        ("age", number(profile.age)),
+        ("real_name", Field::Text(profile.real_name)),
+        ("country", number(profile.country)),
+        ("province", number(profile.province)),
+        ("city", Field::Text(profile.city)),
+        ("address", Field::Text(profile.address)),
+        ("zip_code", Field::Text(profile.zip_code)),
+        ("education", number(profile.education)),
+        ("school", Field::Text(profile.school)),
+        ("occupation", number(profile.occupation)),
+        ("phone", Field::Text(profile.phone)),
+        ("pager", Field::Text(profile.pager)),
+        ("email", Field::Text(profile.email)),
+        ("hobbies", Field::Text(profile.hobbies)),
+        ("description", Field::Text(profile.description)),
+    ]
+}
+
 /// A profile as an object.
-pub(crate) fn profile_json<'a>(
-    profile: &Profile<'a>,
-    text: impl Fn(&'a [u8]) -> Cow<'a, str>,
-) -> Value {
-    json!({
-        "nickname": text(profile.nickname),
-        "portrait": profile.portrait,
-        "gender": profile.gender,
-        "age": profile.age,
-        "real_name": text(profile.real_name),
-        "country": profile.country,
-        "province": profile.province,
-        "city": text(profile.city),
-        "address": text(profile.address),
-        "zip_code": text(profile.zip_code),
-        "education": profile.education,
-        "school": text(profile.school),
-        "occupation": profile.occupation,
-        "phone": text(profile.phone),
-        "pager": text(profile.pager),
-        "email": text(profile.email),
-        "hobbies": text(profile.hobbies),
-        "description": text(profile.description),
-    })
+pub(crate) fn profile_json(profile: &Profile<'_>, charset: Charset) -> Value {
+    let fields = profile_fields(profile).into_iter();
+    fields.map(|(name, field)| (name.to_owned(), field.json(charset))).collect()
 }
 
 /// What a profile says beyond the nickname.
-pub(crate) fn profile_words<'a>(
-    profile: &Profile<'a>,
-    text: impl Fn(&'a [u8]) -> Cow<'a, str>,
-) -> Vec<String> {
-    let Value::Object(fields) = profile_json(profile, text) else { return Vec::new() };
-    let says = |(name, value): (String, Value)| match value {
-        Value::String(text) if !text.is_empty() && name != "nickname" => {
-            Some(format!("{} {}", name.replace('_', " "), Quoted(&text)))
+pub(crate) fn profile_words(profile: &Profile<'_>, charset: Charset) -> Vec<String> {
+    let says = |(name, field): (&str, Field<'_>)| {
+        let name = name.replace('_', " ");
+        match field {
+            Field::Text(b"") | Field::Number(0) => None,
+            Field::Text(text) => Some(format!("{name} {}", Quoted(&charset.decode(text)))),
+            Field::Number(number) => Some(format!("{name} {number}")),
         }
-        Value::Number(number) if number.as_u64() != Some(0) => {
-            Some(format!("{} {number}", name.replace('_', " ")))
-        }
-        _ => None,
     };
-    fields.into_iter().filter_map(says).collect()
+    profile_fields(profile).into_iter().skip(1).filter_map(says).collect()
 }
 
-/// The starts and ends of monitoring, as objects.
-pub(crate) fn monitoring_json(state: &State) -> Vec<Value> {
-    let record = |record: &oicq::state::MonitoringRecord| {
-        json!({
-            "time": Time(record.time).to_string(),
-            "operator": record.operator.0,
-            "watched": record.watched.0,
-            "started": record.started,
-        })
-    };
-    state.monitoring().iter().map(record).collect()
+/// A start or an end of monitoring, as an object.
+pub(crate) fn monitoring_json(record: &MonitoringRecord) -> Value {
+    json!({
+        "time": Time(record.time).to_string(),
+        "operator": record.operator.0,
+        "watched": record.watched.0,
+        "started": record.started,
+    })
 }
 
 #[cfg(test)]

@@ -228,6 +228,29 @@ impl Source {
         ))
     }
 
+    /// What is asked for lies behind the end of the log.
+    pub(crate) fn check_reached(&self, asked: Seq, last: Seq) -> Result<(), Failure> {
+        if asked <= last {
+            return Ok(());
+        }
+        let folder = self.folder.display();
+        let words = format!("{folder}: there is no sequence number {asked}, the last is {last}");
+        Err(Failure::Failed(words))
+    }
+
+    /// Nobody has that number.
+    pub(crate) fn check_user(&self, number: ServiceNumber, state: &State) -> Result<(), Failure> {
+        if state.user(number).is_some() {
+            return Ok(());
+        }
+        let folder = self.folder.display();
+        let known = match state.users().last() {
+            Some((last, _)) => format!("there are {} to {last}", ServiceNumber::FIRST),
+            None => "nobody has registered".to_owned(),
+        };
+        Err(Failure::Failed(format!("{folder}: there is no user {number}, {known}")))
+    }
+
     /// The texts of waiting messages.
     pub(crate) fn texts<'a>(&'a self, outcome: &'a Outcome) -> Texts<'a> {
         Texts { source: self, names: &outcome.names, charset: outcome.charset, open: None }

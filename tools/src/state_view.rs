@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use oicq::id::ServiceNumber;
-use oicq::state::User;
+use oicq::id::{Seq, ServiceNumber};
+use oicq::state::{User, Waiting};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -49,7 +49,7 @@ fn write_json(
         let comma = if index == 0 { "" } else { "," };
         written = write!(out, "{comma}{object}");
     }
-    let monitoring = Value::from(monitoring_json(state));
+    let monitoring: Value = state.monitoring().iter().map(monitoring_json).collect();
     Ok(written.and_then(|()| writeln!(out, "],\"monitoring\":{monitoring}}}")))
 }
 
@@ -77,22 +77,31 @@ fn user_json(
         .collect();
     let mut mailbox = Vec::new();
     for (seq, waiting) in user.mailbox().iter() {
-        mailbox.push(json!({
-            "seq": seq.0,
-            "time": Time(waiting.time).to_string(),
-            "kind": message_kind_name(waiting.kind),
-            "from": waiting.from.0,
-            "text": texts.read(waiting)?,
-        }));
+        mailbox.push(waiting_json(texts, seq, waiting)?);
     }
     Ok(json!({
         "number": number.0,
         "registered": Time(user.registered()).to_string(),
         "authentication": authentication_name(user.authentication()),
-        "profile": profile_json(&user.profile(), text),
+        "profile": profile_json(&user.profile(), outcome.charset),
         "groups": groups,
         "requests": user.requests().iter().map(|asker| asker.0).collect::<Vec<_>>(),
         "mailbox": mailbox,
+    }))
+}
+
+/// A message that waits, as an object.
+pub(crate) fn waiting_json(
+    texts: &mut Texts<'_>,
+    seq: Seq,
+    waiting: &Waiting,
+) -> Result<Value, Failure> {
+    Ok(json!({
+        "seq": seq.0,
+        "time": Time(waiting.time).to_string(),
+        "kind": message_kind_name(waiting.kind),
+        "from": waiting.from.0,
+        "text": texts.read(waiting)?,
     }))
 }
 
@@ -136,7 +145,7 @@ fn describe_user(
         Time(user.registered()),
         authentication_name(user.authentication()),
     );
-    let profile = profile_words(&user.profile(), text);
+    let profile = profile_words(&user.profile(), outcome.charset);
     if !profile.is_empty() {
         let _ = writeln!(lines, "  {}", profile.join(", "));
     }
@@ -165,7 +174,6 @@ mod tests {
     use super::*;
     use crate::documented;
     use crate::source::{Nobody, Until};
-    use oicq::id::Seq;
     use std::path::Path;
 
     #[test]

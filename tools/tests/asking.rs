@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "asking/diff.rs"]
+mod diff;
 #[path = "asking/replay.rs"]
 mod replay;
 
@@ -95,7 +97,10 @@ fn fails(log: &Path, arguments: &[&str], status: i32, said: &[&str]) -> String {
 #[test]
 fn pages_fit_and_name_what_there_is() {
     let (_, list, _) = call(Path::new(""), &["--help"]);
-    for (command, named) in [("replay", &["--at TIME", "--until SEQ", "NO_COLOR"][..])] {
+    for (command, named) in [
+        ("replay", &["--at TIME", "--until SEQ", "NO_COLOR"][..]),
+        ("diff", &["--user NUMBER", "--format FORMAT"]),
+    ] {
         let page = answers(Path::new(""), &[command, "--help"]);
         assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
         assert!(named.iter().all(|name| page.contains(name)), "{named:?} in {page}");
@@ -106,7 +111,7 @@ fn pages_fit_and_name_what_there_is() {
 #[test]
 fn there_is_no_answer_without_a_log() {
     let folder = tempfile::tempdir().unwrap();
-    for arguments in [&["replay", "$LOG"][..]] {
+    for arguments in [&["replay", "$LOG"][..], &["diff", "$LOG", "1", "2"]] {
         let out = fails(folder.path(), arguments, 1, &["there is no log here"]);
         assert_eq!(out, "");
     }
