@@ -21,6 +21,7 @@ mod stat;
 mod state_view;
 mod times;
 mod verify;
+mod view;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ const COMMANDS: &[Command] = &[
         about: replay::ABOUT,
         run: replay::run,
     },
+    Command { name: "view", arguments: view::ARGUMENTS, about: view::ABOUT, run: view::run },
     Command { name: "diff", arguments: diff::ARGUMENTS, about: diff::ABOUT, run: diff::run },
     Command {
         name: "verify",
