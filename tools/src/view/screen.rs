@@ -123,7 +123,8 @@ impl Screen {
         let (paint, is_overwritten) = (self.paint, std::mem::take(&mut self.is_overwritten));
         let Some(terminal) = &mut self.terminal else { return Ok(()) };
         if is_overwritten {
-            terminal.clear().map_err(|error| failed(&error))?;
+            // `clear` would ask the terminal where its cursor is, and fail where that does not answer.
+            terminal.resize(area).map_err(|error| failed(&error))?;
         }
         let drawn = terminal.draw(|frame| draw(frame, &screenful, paint));
         drawn.map(|_| ()).map_err(|error| failed(&error))
