@@ -153,6 +153,7 @@ impl Happening<'_> {
                 format!("{} monitors nobody any more", self.who(operator))
             }
             Event::Lost => "what stood here could not be saved".to_owned(),
+            Event::StateDigest { digest } => digest.to_string(),
         }
     }
 
@@ -214,6 +215,7 @@ impl Happening<'_> {
             }
             Event::MonitoringEnded { operator } => json!({ "operator": operator.0 }),
             Event::Lost => json!({}),
+            Event::StateDigest { digest } => json!({ "digest": digest.to_string() }),
         }
     }
 }
