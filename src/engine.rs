@@ -2,7 +2,7 @@
 //! replies and closes come out. The same inputs always give the same outputs.
 //!
 //! ```text
-//! begin_turn ─► handle_* … ─► handle_step ─► poll_password_job, poll_outbox, poll_resumed
+//! begin_turn ─► handle_* … ─► handle_step, handle_checkpoint ─► poll_password_job, poll_outbox, poll_resumed
 //! ```
 //!
 //! The engine reads no clock and no socket, and writes no file: events go to the [`Host`], which must
@@ -508,6 +508,16 @@ impl Engine {
         }
     }
 
+    /// The log is at a point from which it may be read later: the state's digest is written down, for every
+    /// replay to compare, unless nothing has happened since the last one. Where there is no room for it, it is
+    /// left out.
+    pub fn handle_checkpoint(&mut self, host: &mut impl Host) {
+        if self.state.last_seq() > self.state.last_digest() {
+            let digest = self.state.running_digest();
+            let _ = self.record(&Event::StateDigest { digest }, host);
+        }
+    }
+
     /// The server is stopping: everybody is told, and closed.
     pub fn handle_shutdown(&mut self, host: &mut impl Host) {
         for id in 0..self.peers.len() {
@@ -581,7 +591,7 @@ impl Engine {
         if let Event::FriendAdded { owner, friend, .. } = *event {
             self.tell_new_friend(owner, friend);
         }
-        if event.kind() != EventKind::Delivered {
+        if !matches!(event.kind(), EventKind::Delivered | EventKind::StateDigest) {
             // An operator that could not be shown the message, and is closed, is not what was asked for.
             self.last_change = seq;
         }

@@ -155,6 +155,7 @@ impl Server {
         server.engine.begin_turn(now);
         // What the last run left open is ended before anybody connects.
         server.ask(|engine, host| engine.handle_step(host));
+        server.note_rolled();
         server.journal.commit(now.mono)?;
         Ok(server)
     }
@@ -175,7 +176,10 @@ impl Server {
             self.ask(|engine, host| engine.handle_end(id, host));
             self.connections.remove(id);
         }
-        self.ask(|engine, host| engine.flush_deliveries(host));
+        self.ask(|engine, host| {
+            engine.flush_deliveries(host);
+            engine.handle_checkpoint(host);
+        });
         self.journal.commit(self.now.mono)?;
         self.journal.close()?;
         Ok(())
@@ -192,6 +196,7 @@ impl Server {
         self.take_in(events)?;
         let removable = self.end_gone();
         self.ask(|engine, host| engine.handle_step(host));
+        self.note_rolled();
         while let Some(job) = self.engine.poll_password_job() {
             self.passwords.submit(job)?;
         }
@@ -207,6 +212,14 @@ impl Server {
         }
         self.adopt();
         Ok(())
+    }
+
+    /// Where the turn has begun another file of the log, the state's digest is written down, in the batch of the
+    /// event that has begun it: it costs no sync of its own.
+    fn note_rolled(&mut self) {
+        if self.journal.has_rolled() {
+            self.ask(|engine, host| engine.handle_checkpoint(host));
+        }
     }
 
     /// Takes the next piece of what a tool has compacted into use.
