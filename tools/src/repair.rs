@@ -85,7 +85,8 @@ fn page() -> Page {
             "Every event keeps its sequence number. In the place of one that is lost, or that makes no sense \
              without what is lost, stands one of kind lost, which changes nothing. A user whose registration is \
              lost stays as a number without a profile, as which nobody can log in: its friends and messages are \
-             kept. Digests of the state behind what is lost are written anew. Of a compacted log, OUT begins with what can be saved of the kept state.",
+             kept. Digests of the state behind what is lost are written anew. Of a compacted log, OUT begins \
+             with what can be saved of the kept state.",
         )
         .note(
             "What is printed: each damaged place with the events and the users that it touches (perhaps, \

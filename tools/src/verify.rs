@@ -29,8 +29,9 @@ fn page() -> Page {
         .about(
             "Reads every byte of the log in DIR, checks it, and applies every event as the server would: \
              checksums, sequence, whether users, groups and friends are there, limits, and whether the state is \
-             the one whose digest the server has written down. A torn end, which is what a power cut leaves of the batch that was being written, counts as whole: the server cuts it \
-             off at its next start. A server may be running on DIR.",
+             the one whose digest the server has written down. A torn end, which is what a power cut leaves of the \
+             batch that was being written, counts as whole: the server cuts it off at its next start. A server \
+             may be running on DIR.",
         )
         .section(
             "Options",
