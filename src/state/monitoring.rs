@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::running::{Item, RunningDigest};
+use super::running::{Item, Sum};
 use crate::id::{ServiceNumber, UnixMillis};
 
 /// A start or an end of monitoring, kept as long as the log is.
@@ -29,7 +29,7 @@ pub(super) struct Monitoring {
     /// Who monitors, and whom.
     watching: BTreeMap<ServiceNumber, BTreeSet<ServiceNumber>>,
     records: Vec<MonitoringRecord>,
-    running: RunningDigest,
+    sum: Sum,
 }
 
 impl Monitoring {
@@ -63,8 +63,9 @@ impl Monitoring {
         &self.records
     }
 
-    pub(super) const fn running_digest(&self) -> RunningDigest {
-        self.running
+    /// The sum of all that counts here.
+    pub(super) const fn sum(&self) -> Sum {
+        self.sum
     }
 
     /// Takes a start or an end in. Where an operator monitors already, or does not, nothing changes, and the
@@ -78,13 +79,13 @@ impl Monitoring {
         if started {
             self.watchers.entry(watched).or_default().insert(operator);
             self.watching.entry(operator).or_default().insert(watched);
-            self.running.add(item);
+            self.sum.add(item);
         } else {
             remove(&mut self.watchers, watched, operator);
             remove(&mut self.watching, operator, watched);
-            self.running.take_out(item);
+            self.sum.take_out(item);
         }
-        self.running.add(Item::monitoring(self.records.len(), &record));
+        self.sum.add(Item::monitoring(self.records.len(), &record));
         self.records.push(record);
         true
     }

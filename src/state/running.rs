@@ -11,9 +11,9 @@ use super::monitoring::MonitoringRecord;
 use super::{Friend, State, User, Waiting};
 use crate::id::{GroupNumber, Seq, ServiceNumber};
 
-/// The running digest of a state: the sum of the hashes of all that is in it, modulo 2^128.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct RunningDigest(u128);
+/// The running digest of a state.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RunningDigest([u8; Self::BYTES]);
 
 impl RunningDigest {
     /// Bytes of a running digest.
@@ -22,32 +22,19 @@ impl RunningDigest {
     /// The running digest that these bytes are.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
-        Self(u128::from_be_bytes(bytes))
+        Self(bytes)
     }
 
     /// The running digest's bytes.
     #[must_use]
     pub const fn bytes(self) -> [u8; Self::BYTES] {
-        self.0.to_be_bytes()
-    }
-
-    pub(super) const fn add(&mut self, item: Item) {
-        self.0 = self.0.wrapping_add(item.0);
-    }
-
-    pub(super) const fn take_out(&mut self, item: Item) {
-        self.0 = self.0.wrapping_sub(item.0);
-    }
-
-    /// The running digest of both parts of a state.
-    const fn with(self, other: Self) -> Self {
-        Self(self.0.wrapping_add(other.0))
+        self.0
     }
 }
 
 impl fmt::Display for RunningDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
@@ -60,14 +47,16 @@ impl fmt::Debug for RunningDigest {
 impl State {
     /// The running digest, which the changes have kept up to date.
     #[must_use]
-    pub const fn running_digest(&self) -> RunningDigest {
-        self.users.running_digest().with(self.monitoring.running_digest())
+    pub fn running_digest(&self) -> RunningDigest {
+        let mut sum = self.users.sum();
+        sum.join(self.monitoring.sum());
+        sum.digest()
     }
 
     /// The same, made anew from all that is there. Costs a pass over all users.
     #[must_use]
     pub fn recount_running_digest(&self) -> RunningDigest {
-        let mut sum = RunningDigest::default();
+        let mut sum = Sum::default();
         for (number, user) in self.users() {
             Item::each_of_user(number, user, |item| sum.add(item));
         }
@@ -77,7 +66,30 @@ impl State {
         for operator in self.operators() {
             self.watched_by(operator).for_each(|watched| sum.add(Item::watched(operator, watched)));
         }
-        sum
+        sum.digest()
+    }
+}
+
+/// The sum of items' hashes, modulo 2^128.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Sum(u128);
+
+impl Sum {
+    pub(super) const fn add(&mut self, item: Item) {
+        self.0 = self.0.wrapping_add(item.0);
+    }
+
+    pub(super) const fn take_out(&mut self, item: Item) {
+        self.0 = self.0.wrapping_sub(item.0);
+    }
+
+    /// Adds the items of another part of the state.
+    const fn join(&mut self, other: Self) {
+        self.0 = self.0.wrapping_add(other.0);
+    }
+
+    const fn digest(self) -> RunningDigest {
+        RunningDigest(self.0.to_be_bytes())
     }
 }
 
@@ -372,7 +384,7 @@ mod tests {
         };
         for (one, other) in (0..200).flat_map(|one| (0..one).map(move |other| (one, other))) {
             let (one, other) = (20_001 + one, 20_001 + other);
-            let (mut sum, mut exchanged) = (RunningDigest::default(), RunningDigest::default());
+            let (mut sum, mut exchanged) = (Sum::default(), Sum::default());
             for (owner, group) in [(one, 2), (other, 3)] {
                 sum.add(friend(owner, group));
                 exchanged.add(friend(owner, 5 - group));
@@ -384,12 +396,12 @@ mod tests {
     #[test]
     fn the_order_of_items_does_not_matter_and_what_is_taken_out_is_gone() {
         let items: Vec<_> = (0..20).map(|n| item(ANN, &[n])).collect();
-        let (mut sum, mut reversed) = (RunningDigest::default(), RunningDigest::default());
+        let (mut sum, mut reversed) = (Sum::default(), Sum::default());
         items.iter().for_each(|item| sum.add(*item));
         items.iter().rev().for_each(|item| reversed.add(*item));
         assert_eq!(sum, reversed);
         items.iter().for_each(|item| sum.take_out(*item));
-        assert_eq!(sum, RunningDigest::default());
+        assert_eq!(sum, Sum::default());
     }
 
     /// Registrations, then every other kind of change; with what each list of items is borrowed from.
@@ -461,7 +473,7 @@ mod tests {
     fn each_event_keeps_the_running_digest() {
         with_events(|events| {
             let mut state = State::default();
-            assert_eq!(state.running_digest(), RunningDigest::default());
+            assert_eq!(state.running_digest(), RunningDigest::from_bytes([0; 16]));
             for (seq, event) in (1..).zip(events) {
                 let before = state.running_digest();
                 state.apply(stamp(seq), event, &mut |_| ()).unwrap();

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ops::Deref;
 
-use super::running::{Item, RunningDigest};
+use super::running::{Item, Sum};
 use super::{Authentication, Mailbox, MessageKind, Waiting};
 use crate::codec::Reader;
 use crate::codec::packed::{Moves, Numbers};
@@ -19,7 +19,8 @@ use crate::limits::{FRIENDS_PER_GROUP, GROUP_NUMBER_MAX};
 pub(super) struct Users {
     /// Blocks of one size, so that no registration ever moves those before it.
     blocks: Vec<Vec<User>>,
-    running: RunningDigest,
+    /// Of all that counts in them.
+    sum: Sum,
 }
 
 const BLOCK_USERS: usize = 1 << 12;
@@ -43,16 +44,17 @@ impl Users {
     pub(super) fn change(&mut self, number: ServiceNumber) -> Option<Changing<'_>> {
         let (block, place) = place(number)?;
         let user = self.blocks.get_mut(block)?.get_mut(place)?;
-        Some(Changing { number, user, running: &mut self.running })
+        Some(Changing { number, user, sum: &mut self.sum })
     }
 
-    pub(super) const fn running_digest(&self) -> RunningDigest {
-        self.running
+    /// The sum of all that counts in users.
+    pub(super) const fn sum(&self) -> Sum {
+        self.sum
     }
 
     pub(super) fn push(&mut self, user: User) {
         if let Some(number) = self.next_number() {
-            Item::each_of_user(number, &user, |item| self.running.add(item));
+            Item::each_of_user(number, &user, |item| self.sum.add(item));
         }
         match self.blocks.last_mut() {
             Some(last) if last.len() < BLOCK_USERS => last.push(user),
@@ -269,11 +271,11 @@ impl User {
     }
 }
 
-/// A user that is being changed, and the running digest that follows each change.
+/// A user that is being changed, and the sum that follows each change.
 pub(super) struct Changing<'a> {
     number: ServiceNumber,
     user: &'a mut User,
-    running: &'a mut RunningDigest,
+    sum: &'a mut Sum,
 }
 
 impl Deref for Changing<'_> {
@@ -292,27 +294,27 @@ impl Changing<'_> {
         authentication: Option<Authentication>,
         password_hash: Option<&str>,
     ) {
-        self.running.take_out(Item::user(self.number, self.user));
+        self.sum.take_out(Item::user(self.number, self.user));
         self.user.profile = packed(profile);
         self.user.authentication = authentication.unwrap_or(self.user.authentication);
         if let Some(hash) = password_hash {
             self.user.password_hash = hash.into();
         }
-        self.running.add(Item::user(self.number, self.user));
+        self.sum.add(Item::user(self.number, self.user));
     }
 
     pub(super) fn add_group(&mut self, number: GroupNumber, name: &[u8]) {
         if let Err(index) = self.group_index(number) {
             self.user.groups.insert(index, Group { number, friends: 0, name: name.into() });
-            self.running.add(Item::group(self.number, number, name));
+            self.sum.add(Item::group(self.number, number, name));
         }
     }
 
     pub(super) fn rename_group(&mut self, number: GroupNumber, name: &[u8]) {
         if let Ok(index) = self.group_index(number) {
             let old = std::mem::replace(&mut self.user.groups[index].name, name.into());
-            self.running.take_out(Item::group(self.number, number, &old));
-            self.running.add(Item::group(self.number, number, name));
+            self.sum.take_out(Item::group(self.number, number, &old));
+            self.sum.add(Item::group(self.number, number, name));
         }
     }
 
@@ -320,11 +322,11 @@ impl Changing<'_> {
     pub(super) fn delete_group(&mut self, number: GroupNumber) {
         let Ok(index) = self.group_index(number) else { return };
         let Group { friends: moved, name, .. } = self.user.groups.remove(index);
-        self.running.take_out(Item::group(self.number, number, &name));
+        self.sum.take_out(Item::group(self.number, number, &name));
         for friend in self.user.friends.iter_mut().filter(|friend| friend.group == number) {
-            self.running.take_out(Item::friend(self.number, *friend));
+            self.sum.take_out(Item::friend(self.number, *friend));
             friend.group = GroupNumber::FIRST;
-            self.running.add(Item::friend(self.number, *friend));
+            self.sum.add(Item::friend(self.number, *friend));
         }
         self.user.groups[0].friends += moved;
     }
@@ -334,7 +336,7 @@ impl Changing<'_> {
             let friend = Friend { number, group };
             self.user.friends.insert(index, friend);
             self.user.count(group, 1);
-            self.running.add(Item::friend(self.number, friend));
+            self.sum.add(Item::friend(self.number, friend));
         }
     }
 
@@ -344,8 +346,8 @@ impl Changing<'_> {
             let old = std::mem::replace(&mut self.user.friends[index], friend);
             self.user.count(old.group, -1);
             self.user.count(group, 1);
-            self.running.take_out(Item::friend(self.number, old));
-            self.running.add(Item::friend(self.number, friend));
+            self.sum.take_out(Item::friend(self.number, old));
+            self.sum.add(Item::friend(self.number, friend));
         }
     }
 
@@ -353,14 +355,14 @@ impl Changing<'_> {
         if let Ok(index) = self.friend_index(number) {
             let friend = self.user.friends.remove(index);
             self.user.count(friend.group, -1);
-            self.running.take_out(Item::friend(self.number, friend));
+            self.sum.take_out(Item::friend(self.number, friend));
         }
     }
 
     /// Somebody waits for this user's answer, once however often it asks.
     pub(super) fn add_request(&mut self, asker: ServiceNumber) {
         if self.user.requests.insert(asker) {
-            self.running.add(Item::request(self.number, asker));
+            self.sum.add(Item::request(self.number, asker));
         }
     }
 
@@ -368,7 +370,7 @@ impl Changing<'_> {
     pub(super) fn remove_request(&mut self, asker: ServiceNumber) -> bool {
         let removed = self.user.requests.remove(&asker);
         if removed {
-            self.running.take_out(Item::request(self.number, asker));
+            self.sum.take_out(Item::request(self.number, asker));
         }
         removed
     }
@@ -380,15 +382,15 @@ impl Changing<'_> {
 
     pub(super) fn post(&mut self, seq: Seq, waiting: Waiting) {
         if let Some((older, replaced)) = self.user.mailbox.add(seq, waiting) {
-            self.running.take_out(Item::message(self.number, older, &replaced));
+            self.sum.take_out(Item::message(self.number, older, &replaced));
         }
-        self.running.add(Item::message(self.number, seq, &waiting));
+        self.sum.add(Item::message(self.number, seq, &waiting));
     }
 
     /// Takes everything up to `through` out of the mailbox.
     pub(super) fn deliver(&mut self, through: Seq) {
         self.user.mailbox.deliver(through, |seq, waiting| {
-            self.running.take_out(Item::message(self.number, seq, waiting));
+            self.sum.take_out(Item::message(self.number, seq, waiting));
         });
     }
 
@@ -408,7 +410,7 @@ impl Changing<'_> {
             let friend = Friend { number, group };
             self.user.groups[index].friends += 1;
             self.user.friends.push(friend);
-            self.running.add(Item::friend(self.number, friend));
+            self.sum.add(Item::friend(self.number, friend));
         }
         self.groups.iter().all(|group| usize::from(group.friends) <= FRIENDS_PER_GROUP)
     }
