@@ -10,6 +10,8 @@
 //! [`PasswordJob`].
 
 mod extensions;
+mod input;
+mod kept;
 mod login;
 mod mail;
 mod monitoring;
@@ -24,8 +26,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
 
+pub use input::Input;
+pub use kept::KeptError;
 pub use login::{Outcome, PasswordJob, Task, Verdict};
-pub use outbox::Outbox;
+pub use outbox::{Mark, Outbox, Output};
 
 use crate::codec::Reader;
 use crate::codec::charset::Charset;
@@ -574,8 +578,8 @@ impl Engine {
             _ => b"",
         };
         self.posted_count += posted.len();
-        let text = Text { bytes: text, place: place.offset(event.text_offset()) };
-        self.emit_posted(seq, text, &posted, host);
+        let text = Text { bytes: text, seq, place: place.offset(event.text_offset()) };
+        self.emit_posted(text, &posted, host);
         posted.clear();
         self.posted = posted;
         if let Event::FriendAdded { owner, friend, .. } = *event {

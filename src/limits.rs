@@ -124,6 +124,10 @@ pub const PASSWORD_MEMORY_KIB: u32 = 19_456;
 /// Argon2id's passes for new passwords, unless told otherwise.
 pub const PASSWORD_PASSES: u32 = 2;
 
+/// Bytes of the latest input that are kept for replay, unless told otherwise: some minutes of a busy server,
+/// days of a small one.
+pub const BLACK_BOX_BYTES: u64 = 64 << 20;
+
 /// Bytes of one log file, unless told otherwise.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// Bytes at the end of a log file which, as long as there is no room for another file, are left to a server that

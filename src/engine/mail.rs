@@ -16,10 +16,11 @@ use crate::state::{Event, MessageKind, Posted};
 use crate::wire::server::{Extensions, Sign, SystemKind};
 use crate::wire::{Kind, ServerPacket};
 
-/// The text of an event, and where it can be read again.
+/// The text of an event, which event that is, and where it can be read again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a> {
     pub(super) bytes: &'a [u8],
+    pub(super) seq: Seq,
     pub(super) place: Place,
 }
 
@@ -49,13 +50,7 @@ const fn packet(
 
 impl Engine {
     /// Sends what an event has posted to those who are in session.
-    pub(super) fn emit_posted(
-        &mut self,
-        seq: Seq,
-        text: Text<'_>,
-        posted: &[Posted],
-        host: &mut impl Host,
-    ) {
+    pub(super) fn emit_posted(&mut self, text: Text<'_>, posted: &[Posted], host: &mut impl Host) {
         // A broadcast is the same bytes for all receivers of one kind.
         let mut last: Option<(Kind, bool, MessageKind, Range<usize>)> = None;
         for message in posted {
@@ -72,14 +67,14 @@ impl Engine {
                     range.clone()
                 }
                 _ => {
-                    let id = with_ids.then_some((seq, self.now.wall));
+                    let id = with_ids.then_some((text.seq, self.now.wall));
                     let packet = packet(id, message.kind, message.from, text.bytes);
                     self.outbox.encode(receiver, &packet)
                 }
             };
             last = Some((receiver, with_ids, message.kind, range.clone()));
             self.push(to, range);
-            self.note_sent(to, seq);
+            self.note_sent(to, text.seq);
         }
         self.emit_monitored(text, posted, host);
     }
@@ -195,6 +190,13 @@ impl Engine {
         }
         let receipt = self.receipts.entry(number).or_default();
         *receipt = through.max(*receipt);
+    }
+
+    /// Whether it is news that a connection's other end has all output up to `bytes`.
+    #[must_use]
+    pub fn is_news(&self, connection: ConnectionId, bytes: u64) -> bool {
+        let oldest = self.peer(connection).and_then(|peer| peer.unacknowledged.front());
+        oldest.is_some_and(|sent| sent.end <= bytes)
     }
 
     /// Whether messages were sent on a connection that the other end has not acknowledged.

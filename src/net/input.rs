@@ -10,7 +10,7 @@ use polling::{Event, Events};
 use super::connection::{Came, Pause, Phase};
 use super::listener::Accepted;
 use super::{KEY_LISTENERS, KEY_SIGNALS, KEY_WATCH, Server, ServerError};
-use crate::engine::Overdue;
+use crate::engine::{Input, Overdue};
 use crate::id::{ConnectionId, MonoMillis};
 use crate::limits::{
     ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, LINGER_MS, OUTPUT_BYTES_HIGH, PACKETS_PER_TURN,
@@ -53,12 +53,12 @@ impl Server {
         for id in mem::take(&mut self.connections.roomy) {
             self.connections.touch(id);
             if self.connections.get(id).is_some() {
-                self.ask(|engine, host| engine.handle_room(id, host));
+                self.hand(Input::Room { connection: id });
             }
         }
         for id in mem::take(&mut self.connections.slow) {
             if self.connections.get(id).is_some() {
-                self.ask(|engine, host| engine.handle_overdue(id, Overdue::Slow, host));
+                self.hand(Input::Overdue { connection: id, overdue: Overdue::Slow });
             }
         }
         while let Some(id) = self.connections.poll_look(self.now.mono) {
@@ -76,7 +76,7 @@ impl Server {
         let gone = mem::take(&mut self.connections.gone);
         for &id in &gone {
             ::log::debug!("connection {id} is over");
-            self.ask(|engine, host| engine.handle_end(id, host));
+            self.hand(Input::End { connection: id });
         }
         gone
     }
@@ -95,7 +95,7 @@ impl Server {
         self.accepting_from = None;
         self.listeners.clear();
         self.journal.release_reserve();
-        self.ask(|engine, host| engine.handle_shutdown(host));
+        self.hand(Input::Shutdown);
         // Those that linger already are no longer given all the time that they would have had.
         for id in self.connections.ids() {
             self.connections.touch(id);
@@ -104,7 +104,7 @@ impl Server {
 
     fn take_verdicts(&mut self) -> Result<(), ServerError> {
         while let Some(verdict) = self.passwords.poll_verdict()? {
-            self.ask(|engine, host| engine.handle_verdict(verdict, host));
+            self.hand(Input::Verdict(verdict));
         }
         self.list_resumed();
         Ok(())
@@ -125,8 +125,8 @@ impl Server {
                 Accepted::Connection(socket, peer) => {
                     self.starved = false;
                     match self.connections.add(socket, self.now.mono) {
-                        Ok(id) => {
-                            self.ask(|engine, host| engine.handle_connect(id, peer.ip(), host))
+                        Ok(connection) => {
+                            self.hand(Input::Connect { connection, address: peer.ip() });
                         }
                         Err(error) => ::log::warn!("cannot serve a new connection: {error}"),
                     }
@@ -246,12 +246,12 @@ impl Server {
                         self.connections.pause(id, pause);
                         return taken;
                     }
-                    self.ask(|engine, host| engine.handle_packet(id, frame, host));
+                    self.hand(Input::Packet { connection: id, frame });
                     taken += frame.length();
                     packets += 1;
                 }
                 Err(error) => {
-                    self.ask(|engine, host| engine.handle_frame_error(id, error, host));
+                    self.hand(Input::FrameError { connection: id, error });
                     return bytes.len();
                 }
             }
@@ -294,7 +294,7 @@ impl Server {
         match due {
             Some((_, Due::GivenUp)) => self.connections.give_up(id),
             Some((_, Due::Overdue(overdue))) => {
-                self.ask(|engine, host| engine.handle_overdue(id, overdue, host));
+                self.hand(Input::Overdue { connection: id, overdue });
             }
             None => {}
         }
