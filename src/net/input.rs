@@ -5,10 +5,9 @@
 
 use std::mem;
 
-use polling::{Event, Events};
-
 use super::connection::{Came, Pause, Phase};
 use super::listener::Accepted;
+use super::reports::{Report, Reports};
 use super::{KEY_LISTENERS, KEY_SIGNALS, KEY_WATCH, Server, ServerError};
 use crate::engine::{Input, Overdue};
 use crate::id::{ConnectionId, MonoMillis};
@@ -29,25 +28,26 @@ enum Due {
 
 impl Server {
     /// Takes in all inputs of a turn.
-    pub(super) fn take_in(&mut self, events: &Events) -> Result<(), ServerError> {
+    pub(super) fn take_in(&mut self, reports: &Reports) -> Result<(), ServerError> {
         if self.signals.asked_to_stop() && self.stopping.is_none() {
             self.stop();
         }
         self.take_verdicts()?;
         if self.accepting_from.is_some_and(|from| from <= self.now.mono) {
             self.accepting_from = None;
+            self.report_listeners(true);
             (0..self.listeners.len()).for_each(|at| self.accept(at));
         }
         // Those that have waited since an earlier turn come before those that have just been reported.
         for id in mem::take(&mut self.connections.resumable) {
             self.resume(id);
         }
-        for event in events.iter() {
-            match event.key {
+        for report in reports.iter() {
+            match report.key {
                 KEY_SIGNALS => {}
-                KEY_WATCH => self.look_for_base()?,
-                KEY_LISTENERS.. => self.accept(event.key - KEY_LISTENERS),
-                _ => self.handle_event(event),
+                KEY_WATCH => self.look_for_base(),
+                KEY_LISTENERS.. => self.accept(report.key - KEY_LISTENERS),
+                _ => self.handle_report(report),
             }
         }
         for id in mem::take(&mut self.connections.roomy) {
@@ -81,18 +81,18 @@ impl Server {
         gone
     }
 
-    fn look_for_base(&mut self) -> Result<(), ServerError> {
+    fn look_for_base(&mut self) {
         if let Some(watch) = &self.watch {
-            watch.clear().map_err(ServerError::at("watch the log's folder"))?;
+            watch.clear();
         }
         self.journal.look_for_base();
-        Ok(())
     }
 
     fn stop(&mut self) {
         ::log::info!("stopping");
         self.stopping = Some(self.now.mono);
         self.accepting_from = None;
+        self.signals.stop_reporting();
         self.listeners.clear();
         self.journal.release_reserve();
         self.hand(Input::Shutdown);
@@ -139,27 +139,29 @@ impl Server {
                         ::log::warn!("cannot accept connections for a while: {error}");
                     }
                     self.accepting_from = Some(self.now.mono.plus(ACCEPT_PAUSE_MS));
+                    self.report_listeners(false);
                     return;
                 }
             }
         }
-        if let Some(listener) = self.listeners.get(at)
-            && let Err(error) = listener.rearm()
-        {
-            ::log::error!("cannot wait for connections: {error}");
+    }
+
+    fn report_listeners(&self, wanted: bool) {
+        for listener in &self.listeners {
+            if let Err(error) = listener.report(wanted) {
+                ::log::error!("cannot wait for connections: {error}");
+            }
         }
     }
 
-    fn handle_event(&mut self, event: Event) {
-        let id = ConnectionId(event.key);
+    fn handle_report(&mut self, report: Report) {
+        let id = ConnectionId(report.key);
         let Some(connection) = self.connections.get(id) else { return };
-        connection.disarm();
-        let (reads, hung_up) =
-            (connection.reads(), event.is_interrupt() || event.is_err() == Some(true));
+        let reads = connection.reads();
         self.connections.touch(id);
-        if event.readable && reads {
+        if report.readable && reads {
             self.read(id);
-        } else if hung_up {
+        } else if report.hung_up {
             // Nothing can be sent any more, and it would be reported again and again.
             self.connections.give_up(id);
         }

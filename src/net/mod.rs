@@ -15,6 +15,7 @@ mod listener;
 mod output;
 mod outside;
 mod passwords;
+mod reports;
 mod signals;
 mod start;
 mod timetable;
@@ -26,7 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use polling::{Events, Poller};
+use polling::Poller;
 
 use crate::black_box::{self, Recorder};
 use crate::cli::progress::Reading;
@@ -41,6 +42,7 @@ use connections::Connections;
 use listener::Listener;
 use outside::Clock;
 use passwords::Passwords;
+use reports::Reports;
 use signals::Signals;
 use start::Start;
 use watch::Watch;
@@ -186,9 +188,9 @@ impl Server {
 
     /// Serves until a signal stops it.
     pub fn run(mut self) -> Result<(), ServerError> {
-        let mut events = Events::new();
+        let mut reports = Reports::new();
         while !self.is_done() {
-            self.turn(&mut events)?;
+            self.turn(&mut reports)?;
         }
         for id in self.connections.ids() {
             self.hand(Input::End { connection: id });
@@ -201,14 +203,13 @@ impl Server {
     }
 
     /// One turn of the loop. What it lets out is committed before.
-    fn turn(&mut self, events: &mut Events) -> Result<(), ServerError> {
-        events.clear();
+    fn turn(&mut self, reports: &mut Reports) -> Result<(), ServerError> {
         let timeout = self.timeout();
-        self.poller.wait(events, timeout).map_err(ServerError::at("wait for the poller"))?;
+        reports.wait(&self.poller, timeout).map_err(ServerError::at("wait for the poller"))?;
         self.now = self.clock.now();
         self.begin_turn();
 
-        self.take_in(events)?;
+        self.take_in(reports)?;
         let removable = self.end_gone();
         self.hand(Input::Step);
         self.submit_passwords()?;

@@ -47,7 +47,7 @@ impl Server {
         self.connections.write(id, self.now.mono);
         self.close_if_done(id);
         self.list_what_goes_on(id);
-        self.look(id);
+        self.plan_look(id);
         let deadline = self.next_deadline(id);
         self.connections.set_deadline(id, deadline);
         let Some(connection) = self.connections.get(id) else { return };
@@ -111,6 +111,21 @@ impl Server {
         };
         if goes_on {
             connections.resumable.push(id);
+        }
+    }
+
+    /// Settles when to look at what the other end has acknowledged. What has just been sent cannot have been.
+    fn plan_look(&mut self, id: ConnectionId) {
+        if self.stopping.is_some() {
+            return self.look(id);
+        }
+        let Self { engine, connections, now, .. } = self;
+        if !engine.awaits_acknowledgement(id) {
+            connections.set_look(id, None);
+        } else if let Some(connection) = connections.get(id)
+            && let Some(due) = connection.earlier_look(now.mono)
+        {
+            connections.set_look(id, Some(due));
         }
     }
 
