@@ -4,6 +4,7 @@
 //! has, stands in the command's own file.
 
 mod backup;
+mod bisect;
 mod client;
 mod compact;
 mod diff;
@@ -47,6 +48,12 @@ const COMMANDS: &[Command] = &[
     },
     Command { name: "diff", arguments: diff::ARGUMENTS, about: diff::ABOUT, run: diff::run },
     Command { name: "why", arguments: why::ARGUMENTS, about: why::ABOUT, run: why::run },
+    Command {
+        name: "bisect",
+        arguments: bisect::ARGUMENTS,
+        about: bisect::ABOUT,
+        run: bisect::run,
+    },
     Command {
         name: "verify",
         arguments: verify::ARGUMENTS,

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "asking/bisect.rs"]
+mod bisect;
 #[path = "asking/diff.rs"]
 mod diff;
 #[path = "../src/documented.rs"]
@@ -141,6 +143,7 @@ fn pages_fit_and_name_what_there_is() {
     for (command, named) in [
         ("replay", &["--at TIME", "--until SEQ", "NO_COLOR"][..]),
         ("diff", &["--user NUMBER", "--format FORMAT"]),
+        ("bisect", &["-- COMMAND [ARG ...]", "125", "jq -e"]),
         ("why", &["friend A B", "message ID", "monitor NUMBER"]),
     ] {
         let page = answers(Path::new(""), &[command, "--help"]);
@@ -153,9 +156,12 @@ fn pages_fit_and_name_what_there_is() {
 #[test]
 fn there_is_no_answer_without_a_log() {
     let folder = tempfile::tempdir().unwrap();
-    for arguments in
-        [&["replay", "$LOG"][..], &["diff", "$LOG", "1", "2"], &["why", "$LOG", "message", "1"]]
-    {
+    for arguments in [
+        &["replay", "$LOG"][..],
+        &["diff", "$LOG", "1", "2"],
+        &["why", "$LOG", "message", "1"],
+        &["bisect", "$LOG", "--", "true"],
+    ] {
         let out = fails(folder.path(), arguments, 1, &["there is no log here"]);
         assert_eq!(out, "");
     }
