@@ -169,8 +169,9 @@ impl Engine {
             }
             let through = self.receipts.entry(to).or_default();
             *through = seq.max(*through);
-            // Messages of one session stand together: the last of them ends what is late of it.
-            if peer.unacknowledged.front().is_none_or(|next| next.to != to) {
+            // The last of them ends what is late. The next one mostly tells: messages of one session stand
+            // together.
+            if peer.unacknowledged.iter().all(|left| left.to != to) {
                 self.late.remove(&(to, connection));
             }
         }
