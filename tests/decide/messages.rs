@@ -640,3 +640,30 @@ fn what_is_acknowledged_after_several_sessions_on_a_connection_is_looked_at_for_
         [message(ann, b"four"), message(ann, b"five")]
     );
 }
+
+#[test]
+fn nobody_is_remembered_on_a_connection_that_holds_nothing_of_theirs() {
+    let mut world = World::new();
+    let (ann, ben) = (world.user(b"ann"), world.user(b"ben"));
+    let other = |number| User { number, at: ben.at };
+    let cay = other(world.registered(account(b"cay")));
+    let dan = other(world.registered(account(b"dan")));
+    let log_out = Request::SetMode { mode: 4 };
+    world.deaf.push(ben.at);
+    world.does(ann, send(ben.number, b"one"));
+    let one = world.take(ben.at);
+    world.does(ben, log_out);
+    // Cay is sent nothing, while ben's message is still on its way.
+    world.log_in(cay.at, cay.number, 0);
+    world.does(cay, log_out);
+    world.takes_unnoticed(ben.at, bytes_on_the_wire(&one[0]));
+    world.turn(|engine, journal| {
+        engine.handle_acknowledged(ben.at, journal.acknowledged[&ben.at]);
+    });
+
+    world.log_in(dan.at, dan.number, 0);
+    world.does(ann, send(dan.number, b"two"));
+    world.takes_unnoticed(dan.at, 1_000);
+    world.session(cay.number);
+    assert!(world.engine.awaits_acknowledgement(dan.at), "her login does not look there");
+}
