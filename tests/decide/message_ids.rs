@@ -546,6 +546,27 @@ fn bytes_that_a_session_without_ids_was_sent_count_when_they_are_acknowledged() 
     assert_eq!(world.waiting(ben), 0);
 }
 
+#[test]
+fn what_has_been_delivered_is_not_delivered_a_second_time() {
+    let mut world = World::new();
+    let (ann, ben) = (world.user(b"ann"), world.user(b"ben"));
+    world.deaf.push(ben.at);
+    world.does(ann, send(ben, b"one"));
+    let id = world.last_change();
+    // It is on its way on the first connection when it is sent on the second.
+    let (again, mail) = world.extended_and_mail(ben.number, IDS);
+    assert_eq!(mail, [numbered(&world, id, ann, b"one")]);
+    let events = world.events();
+    world.deaf.clear();
+    world.settle();
+    world.settle();
+    assert_eq!(world.event_names(events), ["delivered"]);
+    world.confirms(again, id);
+    world.settle();
+    assert_eq!(world.event_names(events), ["delivered"], "that changes nothing");
+    assert_eq!(world.engine.deadline(), None);
+}
+
 // What a confirmation has to keep to
 
 #[test]
