@@ -2,6 +2,7 @@
 
 use oicq::engine::Settings;
 use oicq::id::{GroupNumber, Seq, ServiceNumber};
+use oicq::limits::DELIVERIES_PER_EVENT;
 use oicq::state::{Event, EventKind};
 use oicq::wire::client::Account;
 use oicq::wire::server::SystemKind;
@@ -324,6 +325,29 @@ fn a_confirmation_is_written_down_soon_and_with_those_of_others() {
     assert_eq!(deliveries(&world, events), [both]);
     assert_eq!((world.waiting(ben), world.waiting(cay)), (0, 0));
     assert_eq!(world.engine.deadline(), None);
+}
+
+#[test]
+fn what_has_arrived_at_more_users_than_one_event_holds_makes_several() {
+    let mut world = World::new();
+    let ann = world.user(b"ann");
+    let crowd = world.crowd(DELIVERIES_PER_EVENT + 1);
+    for receiver in &crowd {
+        world.does(ann, Request::Send { receiver: *receiver, content: b"hi" });
+    }
+    // While there is no room for them they become many.
+    world.journal.full = true;
+    for number in &crowd {
+        let user = world.session(*number);
+        world.leaves(user);
+    }
+    let events = world.events();
+    world.journal.full = false;
+    world.settle();
+    let written = deliveries(&world, events);
+    let sizes: Vec<_> = written.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [DELIVERIES_PER_EVENT, 1]);
+    assert!(written.iter().flatten().map(|(user, _)| *user).eq(crowd), "each of them once");
 }
 
 #[test]

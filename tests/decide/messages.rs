@@ -667,3 +667,24 @@ fn nobody_is_remembered_on_a_connection_that_holds_nothing_of_theirs() {
     world.session(cay.number);
     assert!(world.engine.awaits_acknowledgement(dan.at), "her login does not look there");
 }
+
+#[test]
+fn a_connection_that_is_over_is_not_looked_at_once_another_has_its_id() {
+    let mut world = World::new();
+    let (ann, ben) = (world.user(b"ann"), world.user(b"ben"));
+    let dan = User { number: world.registered(account(b"dan")), at: ben.at };
+    world.deaf.push(ben.at);
+    world.does(ann, send(ben.number, b"one"));
+    world.take(ben.at);
+    world.leaves(ben);
+
+    world.turn(|engine, journal| {
+        engine.handle_connect(dan.at, [127, 0, 0, 1].into(), journal);
+    });
+    world.journal.acknowledged.remove(&dan.at);
+    world.log_in(dan.at, dan.number, 0);
+    world.does(ann, send(dan.number, b"two"));
+    world.takes_unnoticed(dan.at, 1_000);
+    assert_eq!(world.session_and_mail(ben.number).1, [message(ann, b"one")]);
+    assert!(world.engine.awaits_acknowledgement(dan.at), "ben's login does not look there");
+}
