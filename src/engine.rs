@@ -679,7 +679,8 @@ impl Engine {
             peer.stage = Stage::Ready;
         }
         let number = session.number;
-        if !peer.unacknowledged.is_empty() {
+        // What is left may be of other users' sessions alone.
+        if peer.unacknowledged.iter().any(|left| left.to == number) {
             self.late.insert((number, connection));
         }
         self.without_session.insert(arrival, connection);

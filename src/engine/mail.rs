@@ -164,8 +164,9 @@ impl Engine {
             }
             let through = self.receipts.entry(to).or_default();
             *through = seq.max(*through);
-            // Messages of one session stand together: the last of them ends what is late of it.
-            if peer.unacknowledged.front().is_none_or(|next| next.to != to) {
+            // The last of them ends what is late. The next one mostly tells: messages of one session stand
+            // together.
+            if peer.unacknowledged.iter().all(|left| left.to != to) {
                 self.late.remove(&(to, connection));
             }
         }
@@ -237,6 +238,12 @@ impl Engine {
     /// Writes all deliveries that are known and not yet in the log. Where there is no room for them they are
     /// kept for later.
     pub fn flush_deliveries(&mut self, host: &mut impl Host) {
+        let state = &self.state;
+        // What was sent on two connections may have arrived on the other one before.
+        self.receipts.retain(|user, through| {
+            let first = state.user(*user).and_then(|user| user.mailbox().iter().next());
+            first.is_some_and(|(waiting, _)| waiting <= *through)
+        });
         while !self.receipts.is_empty() {
             let some: Vec<_> = self
                 .receipts
