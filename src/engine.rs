@@ -501,8 +501,7 @@ impl Engine {
     /// or has waited long enough.
     pub fn handle_step(&mut self, host: &mut impl Host) {
         self.advance_search();
-        let due = self.receipts_deadline().is_some_and(|deadline| deadline <= self.now.mono);
-        if due || self.changed {
+        if self.changed || self.may_write_deliveries() {
             self.flush_deliveries(host);
         }
         while let Some(&operator) = self.monitoring_ends.first() {

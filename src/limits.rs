@@ -116,6 +116,8 @@ pub const MAIL_BYTES_PER_STEP: usize = 64 * 1_024;
 pub const MONITORED_WAITING: usize = 1 << 18;
 /// How long a delivery may wait for a batch to go along with, in milliseconds.
 pub const DELIVERY_DELAY_MS: u64 = 50;
+/// How long a delivery may wait for a turn in which nobody waits for its sync, in milliseconds.
+pub const DELIVERY_DELAY_MS_MAX: u64 = 1_000;
 /// Receivers in one delivery event: bounds the event.
 pub const DELIVERIES_PER_EVENT: usize = 4_096;
 

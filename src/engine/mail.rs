@@ -10,7 +10,8 @@ use super::{Engine, Host};
 use crate::codec::packed::Receipts;
 use crate::id::{ConnectionId, MonoMillis, Place, Seq, ServiceNumber, UnixMillis};
 use crate::limits::{
-    DELIVERIES_PER_EVENT, DELIVERY_DELAY_MS, MAIL_BYTES_PER_STEP, OUTPUT_BYTES_HIGH,
+    DELIVERIES_PER_EVENT, DELIVERY_DELAY_MS, DELIVERY_DELAY_MS_MAX, MAIL_BYTES_PER_STEP,
+    OUTPUT_BYTES_HIGH,
 };
 use crate::state::{Event, MessageKind, Posted};
 use crate::wire::server::{Extensions, Sign, SystemKind};
@@ -204,6 +205,16 @@ impl Engine {
     #[must_use]
     pub fn awaits_acknowledgement(&self, connection: ConnectionId) -> bool {
         self.peer(connection).is_some_and(|peer| !peer.unacknowledged.is_empty())
+    }
+
+    /// Whether deliveries are to be written although there is no change to go along with: they are due, and nobody
+    /// waits for the sync, since this turn has nothing to say. Where every turn has, they wait for so long and no
+    /// longer.
+    pub(super) fn may_write_deliveries(&self) -> bool {
+        self.receipts_deadline().is_some_and(|due| {
+            let latest = self.receipts_since.plus(DELIVERY_DELAY_MS_MAX);
+            due <= self.now.mono && (self.outbox.is_empty() || latest <= self.now.mono)
+        })
     }
 
     /// When deliveries are to be written at the latest.

@@ -150,6 +150,35 @@ fn a_message_that_was_acknowledged_is_not_sent_again() {
 }
 
 #[test]
+fn deliveries_are_written_when_nobody_waits_for_it_or_after_a_second() {
+    let mut world = World::new();
+    let (ann, ben) = (world.user(b"ann"), world.user(b"ben"));
+    let later = |world: &mut World, millis| {
+        world.now.wall.0 += millis;
+        world.now.mono.0 += millis;
+    };
+    // Its receipt comes in at the end of the turn.
+    world.does(ann, send(ben.number, b"one"));
+    let events = world.events();
+    later(&mut world, 60);
+    world.ask(ann.at, ann.number, Request::Test);
+    assert_eq!(world.event_names(events), [""; 0], "the reply waits for no sync");
+    world.pass(0);
+    assert_eq!(world.event_names(events), ["delivered"], "a turn without a word to anybody");
+
+    world.does(ann, send(ben.number, b"two"));
+    let events = world.events();
+    for _ in 0..9 {
+        later(&mut world, 110);
+        world.ask(ann.at, ann.number, Request::Test);
+    }
+    assert_eq!(world.event_names(events), [""; 0]);
+    later(&mut world, 10);
+    world.ask(ann.at, ann.number, Request::Test);
+    assert_eq!(world.event_names(events), ["delivered"], "every turn has had something to say");
+}
+
+#[test]
 fn messages_that_were_not_acknowledged_are_sent_again_until_they_are() {
     let mut world = World::new();
     let (ann, ben) = (world.user(b"ann"), world.user(b"ben"));
