@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::id::ConnectionId;
-use crate::wire::{Kind, ServerPacket};
+use crate::wire::{Kind, ServerPacket, cut_for_client};
 
 /// All output of a turn, in order. The same bytes may go to many connections.
 #[derive(Default)]
@@ -11,6 +11,25 @@ pub struct Outbox {
     bytes: Vec<u8>,
     sends: Vec<(ConnectionId, Range<usize>)>,
     closes: Vec<ConnectionId>,
+}
+
+/// How far an outbox was filled at some moment of a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Mark {
+    bytes: usize,
+    sends: usize,
+    closes: usize,
+}
+
+/// What an outbox got since a mark, in numbers: enough to see whether two are the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Output {
+    /// CRC-32 over the packets, over whom they go to, and over who is closed.
+    pub checksum: u32,
+    /// Bytes of packets; those that go to many count once.
+    pub bytes: u32,
+    /// Packets, once for each connection that they go to.
+    pub packets: u32,
 }
 
 /// Bytes kept for the next turn; what a large turn has used beyond that is given back.
@@ -34,6 +53,53 @@ impl Outbox {
         self.sends.is_empty() && self.closes.is_empty()
     }
 
+    /// How far it is filled.
+    #[must_use]
+    pub const fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), sends: self.sends.len(), closes: self.closes.len() }
+    }
+
+    /// What has come since `mark`, which must be of this very turn; `None` if nothing has. Blanked, the
+    /// texts in it count by their lengths alone.
+    #[must_use]
+    pub fn since(&self, mark: Mark, blanked: bool) -> Option<Output> {
+        if self.mark() == mark {
+            return None;
+        }
+        let bytes = &self.bytes[mark.bytes..];
+        let mut hasher = crc32fast::Hasher::new();
+        if blanked {
+            hash_blanked(bytes, &mut hasher);
+        } else {
+            hasher.update(bytes);
+        }
+        let sends = &self.sends[mark.sends..];
+        for (to, range) in sends {
+            // Places count from the mark on, so that they do not depend on what came before it.
+            let start = range.start.wrapping_sub(mark.bytes);
+            let fields = [to.0, start, range.len()].map(|value| value as u64);
+            hasher.update(fields.map(u64::to_le_bytes).as_flattened());
+        }
+        for closed in &self.closes[mark.closes..] {
+            hasher.update(&(closed.0 as u64).to_le_bytes());
+        }
+        let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        let (bytes, packets) = (count(bytes.len()), count(sends.len()));
+        Some(Output { checksum: hasher.finalize(), bytes, packets })
+    }
+
+    /// What is to be sent since `mark`, in order.
+    pub fn sends_since(&self, mark: Mark) -> impl Iterator<Item = (ConnectionId, &[u8])> {
+        let sends = self.sends[mark.sends..].iter();
+        sends.map(|(to, range)| (*to, &self.bytes[range.clone()]))
+    }
+
+    /// Who is to be closed since `mark`.
+    #[must_use]
+    pub fn closes_since(&self, mark: Mark) -> &[ConnectionId] {
+        &self.closes[mark.closes..]
+    }
+
     /// Forgets everything, for the next turn.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -55,5 +121,22 @@ impl Outbox {
 
     pub(super) fn close(&mut self, connection: ConnectionId) {
         self.closes.push(connection);
+    }
+}
+
+/// The packets with a filler in place of every text.
+fn hash_blanked(mut bytes: &[u8], hasher: &mut crc32fast::Hasher) {
+    let mut blanked = Vec::new();
+    while let Some(&receiver) = bytes.get(2)
+        && let Some(kind) = Kind::of_sender(receiver)
+        && let Ok(Some(frame)) = cut_for_client(bytes, kind, u32::MAX)
+    {
+        blanked.clear();
+        match ServerPacket::decode(frame.header.packet_type, frame.content) {
+            Ok(packet) => packet.blanked().encode(kind, &mut blanked),
+            Err(_) => blanked.extend_from_slice(frame.content),
+        }
+        hasher.update(&blanked);
+        bytes = &bytes[frame.length()..];
     }
 }

@@ -30,6 +30,11 @@ impl<S: Storage> Journal<S> {
         self.log.last_time()
     }
 
+    /// The log's id.
+    pub fn log_id(&self) -> u64 {
+        self.log.log_id()
+    }
+
     /// Adds an event to the open batch.
     pub fn append(
         &mut self,

@@ -71,6 +71,38 @@ fn given_a_log_that_ends_with_a_digest_the_next_server_writes_none_before_a_chan
     assert_eq!(checkpoint(&mut world), ["state-digest"], "the change of an earlier server");
 }
 
+/// The same state as compaction keeps it, which tells of no event before it.
+fn kept_and_restored(state: &State) -> State {
+    let mut restored = State::default();
+    let stamp = Stamp { seq: state.last_seq(), time: state.last_time(), place: Place(0) };
+    let kept = state.keep(
+        state.digest(),
+        |_, _| unreachable!("no message waits"),
+        |kind, payload| restored.restore(stamp, kind, payload),
+    );
+    kept.unwrap();
+    restored
+}
+
+#[test]
+fn given_a_recording_that_begins_on_a_base_the_engine_knows_its_last_digest_all_the_same() {
+    for is_checked in [false, true] {
+        let mut world = World::new();
+        world.user(b"ann");
+        world.settle();
+        if is_checked {
+            checkpoint(&mut world);
+        }
+        let mut kept = Vec::new();
+        world.engine.save(&mut kept);
+        let state = kept_and_restored(world.engine.state());
+        assert_eq!((state.last_seq().0, state.last_digest().0), (world.events() as u64, 0));
+        world.engine = Engine::restore(world.settings.clone(), state, &kept, |_| None).unwrap();
+        let written: &[&str] = if is_checked { &[] } else { &["state-digest"] };
+        assert_eq!(checkpoint(&mut world), written);
+    }
+}
+
 #[test]
 fn given_no_room_a_checkpoint_is_left_out() {
     let mut world = World::new();

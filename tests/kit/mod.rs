@@ -9,6 +9,7 @@ pub mod extended;
 pub mod golden;
 pub mod people;
 pub mod play;
+pub mod replayed;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;

@@ -4,10 +4,15 @@
 //! has, stands in the command's own file.
 
 mod backup;
+mod bisect;
 mod client;
 mod compact;
+mod diff;
+#[cfg(test)]
+mod documented;
 mod failure;
 mod options;
+mod paint;
 mod repair;
 mod replay;
 mod salvage;
@@ -15,7 +20,9 @@ mod show;
 mod source;
 mod stat;
 mod state_view;
+mod times;
 mod verify;
+mod why;
 
 use std::process::ExitCode;
 
@@ -38,6 +45,14 @@ const COMMANDS: &[Command] = &[
         arguments: replay::ARGUMENTS,
         about: replay::ABOUT,
         run: replay::run,
+    },
+    Command { name: "diff", arguments: diff::ARGUMENTS, about: diff::ABOUT, run: diff::run },
+    Command { name: "why", arguments: why::ARGUMENTS, about: why::ABOUT, run: why::run },
+    Command {
+        name: "bisect",
+        arguments: bisect::ARGUMENTS,
+        about: bisect::ABOUT,
+        run: bisect::run,
     },
     Command {
         name: "verify",
@@ -98,12 +113,7 @@ fn run() -> Result<(), Failure> {
 }
 
 fn names() -> String {
-    let names: Vec<_> = COMMANDS.iter().map(|command| command.name).collect();
-    match names.split_last() {
-        Some((last, [])) => (*last).to_owned(),
-        Some((last, others)) => format!("{} or {last}", others.join(", ")),
-        None => String::new(),
-    }
+    options::one_of(COMMANDS.iter().map(|command| command.name))
 }
 
 fn page() -> Page {
