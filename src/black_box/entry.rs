@@ -65,6 +65,7 @@ mod tag {
     pub(super) const STEP: u8 = 10;
     pub(super) const SHUTDOWN: u8 = 11;
     pub(super) const FLUSH: u8 = 12;
+    pub(super) const CHECKPOINT: u8 = 13;
     pub(super) const ANSWER_ACKNOWLEDGED: u8 = 32;
     pub(super) const ANSWER_WAITING: u8 = 33;
     pub(super) const ANSWER_FULL: u8 = 34;
@@ -154,6 +155,7 @@ pub(super) fn write_input(input: &Input<'_>, now: &mut Now, out: &mut Vec<u8>) {
         Input::Step => out.put_u8(tag::STEP),
         Input::Shutdown => out.put_u8(tag::SHUTDOWN),
         Input::Flush => out.put_u8(tag::FLUSH),
+        Input::Checkpoint => out.put_u8(tag::CHECKPOINT),
     }
 }
 
@@ -222,6 +224,7 @@ fn read_input<'a>(tag: u8, reader: &mut Reader<'a>, now: &mut Now) -> Result<Inp
         tag::STEP => Input::Step,
         tag::SHUTDOWN => Input::Shutdown,
         tag::FLUSH => Input::Flush,
+        tag::CHECKPOINT => Input::Checkpoint,
         _ => return Err(NoEntry),
     })
 }
@@ -368,6 +371,7 @@ mod tests {
             Input::Step,
             Input::Shutdown,
             Input::Flush,
+            Input::Checkpoint,
         ];
         inputs.extend(errors.map(|error| Input::FrameError { connection, error }));
         inputs

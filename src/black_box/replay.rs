@@ -502,6 +502,7 @@ fn without_content(input: Input<'_>, content: &mut Vec<u8>) -> Input<'static> {
         Input::Step => Input::Step,
         Input::Shutdown => Input::Shutdown,
         Input::Flush => Input::Flush,
+        Input::Checkpoint => Input::Checkpoint,
     }
 }
 

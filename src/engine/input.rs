@@ -37,6 +37,8 @@ pub enum Input<'a> {
     Shutdown,
     /// [`Engine::flush_deliveries`].
     Flush,
+    /// [`Engine::handle_checkpoint`].
+    Checkpoint,
 }
 
 impl Input<'_> {
@@ -51,7 +53,12 @@ impl Input<'_> {
             | Self::Overdue { connection, .. }
             | Self::Room { connection }
             | Self::Acknowledged { connection, .. } => Some(*connection),
-            Self::Turn(_) | Self::Verdict(_) | Self::Step | Self::Shutdown | Self::Flush => None,
+            Self::Turn(_)
+            | Self::Verdict(_)
+            | Self::Step
+            | Self::Shutdown
+            | Self::Flush
+            | Self::Checkpoint => None,
         }
     }
 }
@@ -80,6 +87,7 @@ impl Engine {
             Input::Step => self.handle_step(host),
             Input::Shutdown => self.handle_shutdown(host),
             Input::Flush => self.flush_deliveries(host),
+            Input::Checkpoint => self.handle_checkpoint(host),
         }
     }
 
@@ -99,7 +107,11 @@ impl Engine {
             | Input::Overdue { connection, .. }
             | Input::Room { connection }
             | Input::Acknowledged { connection, .. } => self.peer(*connection).is_some(),
-            Input::Verdict(_) | Input::Step | Input::Shutdown | Input::Flush => true,
+            Input::Verdict(_)
+            | Input::Step
+            | Input::Shutdown
+            | Input::Flush
+            | Input::Checkpoint => true,
         }
     }
 }

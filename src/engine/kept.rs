@@ -151,6 +151,7 @@ impl Engine {
         }
         put_count(out, self.monitoring_ends.len());
         self.monitoring_ends.iter().for_each(|operator| out.put_u32(operator.0));
+        out.put_u64(self.last_digest.0);
     }
 
     /// The engine that has kept these bytes when its state was this one. `place` tells where the text of an
@@ -193,6 +194,8 @@ impl Engine {
             engine.late.insert(late);
         }
         engine.monitoring_ends = list(reader, number)?.into_iter().collect();
+        engine.last_digest = Seq(reader.u64()?);
+        expect(engine.last_digest <= engine.state.last_seq())?;
         if reader.remaining() > 0 {
             return Err(KeptError::Layout);
         }

@@ -268,7 +268,9 @@ impl Source {
 
     fn nonsense(&self, seq: Seq, error: &dyn Display) -> Failure {
         let folder = self.folder.display();
-        Failure::Failed(format!("{folder}: sequence number {seq} holds {error}"))
+        Failure::Failed(format!(
+            "{folder}: sequence number {seq} holds {error}; run: oicq-tools verify {folder}"
+        ))
     }
 }
 
@@ -479,7 +481,7 @@ impl Happening<'_> {
                         && !left_out.iter().any(|friend| friend == number)
             }
             Event::Delivered { receipts } => receipts.iter().any(|(user, _)| user == number),
-            Event::Lost => false,
+            Event::Lost | Event::StateDigest { .. } => false,
         }
     }
 
