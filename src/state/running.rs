@@ -9,6 +9,7 @@ use std::fmt;
 
 use super::monitoring::MonitoringRecord;
 use super::{Friend, State, User, Waiting};
+use crate::codec::mix::Mixer;
 use crate::id::{GroupNumber, Seq, ServiceNumber};
 
 /// The running digest of a state.
@@ -113,52 +114,58 @@ pub(super) struct Item(u128);
 impl Item {
     /// What is kept of a user alone.
     pub(super) fn user(number: ServiceNumber, user: &User) -> Self {
-        Mixer::new(Sort::User, number)
-            .word(user.registered().0)
-            .word(user.authentication() as u64)
-            .text(user.password_hash().as_bytes())
-            .text(user.packed_profile())
-            .item()
+        Item(
+            mixer(Sort::User, number)
+                .word(user.registered().0)
+                .word(user.authentication() as u64)
+                .text(user.password_hash().as_bytes())
+                .text(user.packed_profile())
+                .hash(),
+        )
     }
 
     pub(super) fn group(owner: ServiceNumber, group: GroupNumber, name: &[u8]) -> Self {
-        Mixer::new(Sort::Group, owner).word(group.0.into()).text(name).item()
+        Item(mixer(Sort::Group, owner).word(group.0.into()).text(name).hash())
     }
 
     pub(super) fn friend(owner: ServiceNumber, friend: Friend) -> Self {
         let (number, group) = (u64::from(friend.number.0), u64::from(friend.group.0));
-        Mixer::new(Sort::Friend, owner).word(number << 32 | group).item()
+        Item(mixer(Sort::Friend, owner).word(number << 32 | group).hash())
     }
 
     /// That somebody waits for an answer to a friend request.
     pub(super) fn request(asked: ServiceNumber, asker: ServiceNumber) -> Self {
-        Mixer::new(Sort::Request, asked).word(asker.0.into()).item()
+        Item(mixer(Sort::Request, asked).word(asker.0.into()).hash())
     }
 
     /// A waiting message. Where its text stands does not count.
     pub(super) fn message(to: ServiceNumber, seq: Seq, waiting: &Waiting) -> Self {
         let Waiting { from, kind, length, checksum, place: _, time } = *waiting;
-        Mixer::new(Sort::Message, to)
-            .word(seq.0)
-            .word(time.0)
-            .word(u64::from(from.0) << 32 | kind as u64)
-            .word(u64::from(length) << 32 | u64::from(checksum))
-            .item()
+        Item(
+            mixer(Sort::Message, to)
+                .word(seq.0)
+                .word(time.0)
+                .word(u64::from(from.0) << 32 | kind as u64)
+                .word(u64::from(length) << 32 | u64::from(checksum))
+                .hash(),
+        )
     }
 
     /// A start or an end of monitoring, by its place in the list.
     pub(super) fn monitoring(index: usize, record: &MonitoringRecord) -> Self {
         let MonitoringRecord { time, operator, watched, started } = *record;
-        Mixer::new(Sort::Monitoring, operator)
-            .word(index as u64)
-            .word(time.0)
-            .word(u64::from(watched.0) << 32 | u64::from(started))
-            .item()
+        Item(
+            mixer(Sort::Monitoring, operator)
+                .word(index as u64)
+                .word(time.0)
+                .word(u64::from(watched.0) << 32 | u64::from(started))
+                .hash(),
+        )
     }
 
     /// That an operator monitors somebody.
     pub(super) fn watched(operator: ServiceNumber, watched: ServiceNumber) -> Self {
-        Mixer::new(Sort::Watched, operator).word(watched.0.into()).item()
+        Item(mixer(Sort::Watched, operator).word(watched.0.into()).hash())
     }
 
     /// All items of a user.
@@ -171,44 +178,9 @@ impl Item {
     }
 }
 
-/// 2^64 divided by the golden ratio: odd, and without a pattern in its bits.
-const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
-/// With so many words of zeros behind it, the last word of an item changes each bit of the hash as often as not.
-const WORDS_BEHIND: usize = 3;
-
-/// Hashes the words of one item, at one multiplication for each.
-#[derive(Clone, Copy)]
-struct Mixer {
-    high: u64,
-    low: u64,
-}
-
-impl Mixer {
-    fn new(sort: Sort, user: ServiceNumber) -> Self {
-        Self { high: 0, low: FACTOR }.word((sort as u64) << 32 | u64::from(user.0))
-    }
-
-    /// Mixes a word in. Each step can be undone: items that differ in one word never have the same hash.
-    fn word(self, word: u64) -> Self {
-        let (low, high) = (self.high ^ word).carrying_mul(FACTOR, 0);
-        Self { high: self.low ^ high, low }
-    }
-
-    /// Mixes a string in: its length, then its bytes by eight, filled up with zeros.
-    fn text(self, bytes: &[u8]) -> Self {
-        let (words, rest) = bytes.as_chunks::<8>();
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        let last = (!rest.is_empty()).then_some(&last);
-        words.iter().chain(last).fold(self.word(bytes.len() as u64), |mixer, word| {
-            mixer.word(u64::from_be_bytes(*word))
-        })
-    }
-
-    fn item(self) -> Item {
-        let Self { high, low } = (0..WORDS_BEHIND).fold(self, |mixer, _| mixer.word(0));
-        Item(u128::from(high) << 64 | u128::from(low))
-    }
+/// The hash of an item begins with its sort and whose it is.
+fn mixer(sort: Sort, user: ServiceNumber) -> Mixer {
+    Mixer::default().word((sort as u64) << 32 | u64::from(user.0))
 }
 
 #[cfg(test)]
@@ -225,7 +197,7 @@ mod tests {
     const WORK: GroupNumber = GroupNumber(2);
 
     fn item(user: ServiceNumber, words: &[u64]) -> Item {
-        words.iter().fold(Mixer::new(Sort::Message, user), |mixer, word| mixer.word(*word)).item()
+        Item(words.iter().fold(mixer(Sort::Message, user), |mixer, word| mixer.word(*word)).hash())
     }
 
     fn profile() -> Profile<'static> {
@@ -335,45 +307,6 @@ mod tests {
             Item::watched(ANN, CAY),
         ]);
         assert_eq!(message(|it| it.place = Place(8)), Item::message(ANN, Seq(4), &WAITING));
-    }
-
-    #[test]
-    fn texts_do_not_run_into_each_other() {
-        let texts = |first: &[u8], second: &[u8]| {
-            Mixer::new(Sort::Group, ANN).text(first).text(second).item()
-        };
-        all_differ(&[
-            texts(b"ab", b"c"),
-            texts(b"a", b"bc"),
-            texts(b"abc", b""),
-            texts(b"", b"abc"),
-            texts(b"abc\0", b""),
-            texts(b"abc\0\0\0\0\0", b""),
-            texts(b"abcdefgh", b""),
-            texts(b"abcdefgh", b"i"),
-            texts(b"abcdefghi", b""),
-            texts(b"abcdefg", b"hi"),
-        ]);
-    }
-
-    #[test]
-    fn each_bit_of_a_word_changes_each_bit_of_the_hash_about_as_often_as_not() {
-        const TRIES: u64 = 1_000;
-        for (place, bit) in (0..3).flat_map(|place| (0..64).map(move |bit| (place, bit))) {
-            let mut changes = [0_u64; 128];
-            for n in 0..TRIES {
-                let user = ServiceNumber(10_001 + u32::try_from(n).unwrap());
-                let mut words = [n * 3 + 7, 1_000_000_000_000 + n, n << 32 | 100];
-                let before = item(user, &words);
-                words[place] ^= 1 << bit;
-                let change = before.0 ^ item(user, &words).0;
-                for (at, count) in changes.iter_mut().enumerate() {
-                    *count += u64::from(change >> at & 1 == 1);
-                }
-            }
-            let odd = changes.iter().find(|count| !(TRIES * 2 / 5..=TRIES * 3 / 5).contains(count));
-            assert_eq!(odd, None, "word {place}, bit {bit}");
-        }
     }
 
     #[test]
