@@ -2,7 +2,7 @@
 //! replies and closes come out. The same inputs always give the same outputs.
 //!
 //! ```text
-//! begin_turn ─► handle_* … ─► handle_step ─► poll_password_job, poll_outbox, poll_resumed
+//! begin_turn ─► handle_* … ─► handle_step ─► poll_password_job, handle_checkpoint, poll_outbox, poll_resumed
 //! ```
 //!
 //! The engine reads no clock and no socket, and writes no file: events go to the [`Host`], which must
@@ -10,6 +10,8 @@
 //! [`PasswordJob`].
 
 mod extensions;
+mod input;
+mod kept;
 mod login;
 mod mail;
 mod monitoring;
@@ -24,8 +26,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
 
+pub use input::Input;
+pub use kept::KeptError;
 pub use login::{Outcome, PasswordJob, Task, Verdict};
-pub use outbox::Outbox;
+pub use outbox::{Mark, Outbox, Output};
 
 use crate::codec::Reader;
 use crate::codec::charset::Charset;
@@ -168,6 +172,9 @@ pub struct Engine {
     presence_before: BTreeMap<ServiceNumber, Presence>,
     /// The last change that the packet at hand has made, be it at once or after a password.
     last_change: Seq,
+    /// The last event that told the state's digest, in this run or before it. A state that was restored from a
+    /// base no longer knows.
+    last_digest: Seq,
     /// Operators whose monitoring has ended while there was no room in the log to say so.
     monitoring_ends: BTreeSet<ServiceNumber>,
     outbox: Outbox,
@@ -189,6 +196,7 @@ impl Engine {
             connections: ConnectionGuard::new(settings.connections),
             // Who monitored when the server ended does so no more.
             monitoring_ends: state.operators().collect(),
+            last_digest: state.last_digest(),
             settings,
             state,
             now: Now::default(),
@@ -497,13 +505,24 @@ impl Engine {
     /// or has waited long enough.
     pub fn handle_step(&mut self, host: &mut impl Host) {
         self.advance_search();
-        let due = self.receipts_deadline().is_some_and(|deadline| deadline <= self.now.mono);
-        if due || self.changed {
+        if self.changed || self.may_write_deliveries() {
             self.flush_deliveries(host);
         }
         while let Some(&operator) = self.monitoring_ends.first() {
             if self.end_monitoring(operator, host).is_err() {
                 break;
+            }
+        }
+    }
+
+    /// The log is at a point from which it may be read later: the state's digest is written down, for every
+    /// replay to compare, unless nothing has happened since the last one. Where there is no room for it, it is
+    /// left out.
+    pub fn handle_checkpoint(&mut self, host: &mut impl Host) {
+        if self.state.last_seq() > self.last_digest {
+            let digest = self.state.running_digest();
+            if self.record(&Event::StateDigest { digest }, host).is_ok() {
+                self.last_digest = self.state.last_seq();
             }
         }
     }
@@ -574,14 +593,14 @@ impl Engine {
             _ => b"",
         };
         self.posted_count += posted.len();
-        let text = Text { bytes: text, place: place.offset(event.text_offset()) };
-        self.emit_posted(seq, text, &posted, host);
+        let text = Text { bytes: text, seq, place: place.offset(event.text_offset()) };
+        self.emit_posted(text, &posted, host);
         posted.clear();
         self.posted = posted;
         if let Event::FriendAdded { owner, friend, .. } = *event {
             self.tell_new_friend(owner, friend);
         }
-        if event.kind() != EventKind::Delivered {
+        if !matches!(event.kind(), EventKind::Delivered | EventKind::StateDigest) {
             // An operator that could not be shown the message, and is closed, is not what was asked for.
             self.last_change = seq;
         }
@@ -675,7 +694,8 @@ impl Engine {
             peer.stage = Stage::Ready;
         }
         let number = session.number;
-        if !peer.unacknowledged.is_empty() {
+        // What is left may be of other users' sessions alone.
+        if peer.unacknowledged.iter().any(|left| left.to == number) {
             self.late.insert((number, connection));
         }
         self.without_session.insert(arrival, connection);

@@ -3,6 +3,7 @@
 // Tests may fail by panicking; what serves clients and reads logs may not.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation))]
 
+pub mod black_box;
 pub mod cli;
 pub mod codec;
 pub mod compaction;

@@ -116,6 +116,8 @@ pub const MAIL_BYTES_PER_STEP: usize = 64 * 1_024;
 pub const MONITORED_WAITING: usize = 1 << 18;
 /// How long a delivery may wait for a batch to go along with, in milliseconds.
 pub const DELIVERY_DELAY_MS: u64 = 50;
+/// How long a delivery may wait for a turn in which nobody waits for its sync, in milliseconds.
+pub const DELIVERY_DELAY_MS_MAX: u64 = 1_000;
 /// Receivers in one delivery event: bounds the event.
 pub const DELIVERIES_PER_EVENT: usize = 4_096;
 
@@ -123,6 +125,10 @@ pub const DELIVERIES_PER_EVENT: usize = 4_096;
 pub const PASSWORD_MEMORY_KIB: u32 = 19_456;
 /// Argon2id's passes for new passwords, unless told otherwise.
 pub const PASSWORD_PASSES: u32 = 2;
+
+/// Bytes of the latest input that are kept for replay, unless told otherwise: some minutes of a busy server,
+/// days of a small one.
+pub const BLACK_BOX_BYTES: u64 = 64 << 20;
 
 /// Bytes of one log file, unless told otherwise.
 pub const SEGMENT_BYTES: u64 = 64 << 20;

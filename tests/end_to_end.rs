@@ -44,6 +44,8 @@ mod script;
 mod script_extensions;
 #[path = "end_to_end/secrets.rs"]
 mod secrets;
+#[path = "end_to_end/self_check.rs"]
+mod self_check;
 #[path = "end_to_end/store.rs"]
 mod store;
 #[path = "end_to_end/streams.rs"]

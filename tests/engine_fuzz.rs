@@ -205,7 +205,7 @@ struct Fuzz {
 impl Fuzz {
     fn step(mut self, chance: &mut Chance) -> Self {
         let peer = self.peers.keys().copied().nth(chance.below(self.peers.len().max(1)));
-        match (chance.weighted(&[160, 8, 4, 6, 4, 2, 2, 1, 1, 1, 8]), peer) {
+        match (chance.weighted(&[160, 8, 4, 6, 4, 2, 2, 1, 1, 1, 8, 2]), peer) {
             (1, _) | (_, None) => self.connect(chance),
             (0, Some(id)) => self.send(id, chance),
             (2, Some(id)) => {
@@ -225,6 +225,7 @@ impl Fuzz {
             (7, _) => return self.restart(chance.one_in(3)),
             (8, _) => self.world.hold_passwords = !self.world.hold_passwords,
             (9, Some(id)) => self.world.turn(|engine, journal| engine.handle_room(id, journal)),
+            (11, _) => self.world.turn(|engine, journal| engine.handle_checkpoint(journal)),
             (_, Some(id)) => self.acknowledge_some(id, chance),
         }
         self.answer_passwords(chance);
@@ -296,6 +297,7 @@ impl Fuzz {
     fn restart(mut self, in_order: bool) -> Self {
         if in_order {
             self.world.turn(|engine, journal| engine.handle_shutdown(journal));
+            self.world.turn(|engine, journal| engine.handle_checkpoint(journal));
             self.look();
             assert!(self.peers.values().all(|peer| peer.closed), "everybody is closed");
         }

@@ -16,8 +16,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("log", &["id", "limits", "codec"]),
     ("compaction", &["id", "state", "log"]),
     ("engine", &["id", "limits", "codec", "wire", "state"]),
-    ("cli", &["id", "limits", "codec", "wire", "log", "engine"]),
-    ("net", &["id", "limits", "codec", "wire", "state", "log", "engine", "cli"]),
+    ("black_box", &["id", "limits", "codec", "wire", "state", "log", "engine"]),
+    ("cli", &["id", "limits", "codec", "wire", "log", "engine", "black_box"]),
+    ("net", &["id", "limits", "codec", "wire", "state", "log", "engine", "black_box", "cli"]),
 ];
 
 const FILE_LINES_MAX: usize = 800;

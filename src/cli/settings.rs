@@ -5,10 +5,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::black_box::Texts;
 use crate::engine::Settings;
 use crate::limits::{
-    IDLE_TIMEOUT_MS, LOGIN_TIMEOUT_MS, PASSWORD_MEMORY_KIB, PASSWORD_PASSES, SEGMENT_BYTES,
-    SLOW_TIMEOUT_MS,
+    BLACK_BOX_BYTES, IDLE_TIMEOUT_MS, LOGIN_TIMEOUT_MS, PASSWORD_MEMORY_KIB, PASSWORD_PASSES,
+    SEGMENT_BYTES, SLOW_TIMEOUT_MS,
 };
 use crate::log::Durability;
 
@@ -27,6 +28,10 @@ pub struct Options {
     pub password_cost: Cost,
     /// How long clients are waited for.
     pub timeouts: Timeouts,
+    /// How much of the latest input is kept, in bytes; 0: none.
+    pub black_box_bytes: u64,
+    /// What becomes of texts in it.
+    pub black_box_texts: Texts,
     /// What the engine is told.
     pub settings: Settings,
 }
@@ -40,6 +45,8 @@ impl Default for Options {
             segment_bytes: SEGMENT_BYTES,
             password_cost: Cost::default(),
             timeouts: Timeouts::default(),
+            black_box_bytes: BLACK_BOX_BYTES,
+            black_box_texts: Texts::default(),
             settings: Settings::default(),
         }
     }

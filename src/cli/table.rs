@@ -14,6 +14,7 @@ use super::parts::{
 };
 use super::settings::{Cost, Options};
 use super::values::{ValueError, parse_size, show_size, show_time};
+use crate::black_box::Texts;
 use crate::codec::charset::Charset;
 use crate::id::ServiceNumber;
 use crate::limits;
@@ -92,6 +93,8 @@ const REGISTRATION_EXPECTED: &str = "open or closed";
 const COST_EXPECTED: &str = "memory in KiB, 8 or more, and passes, 1 or more, such as 19456,2";
 const COUNT_EXPECTED: &str = "a number, 1 or more";
 const RATE_EXPECTED: &str = "how many a second and how many at once, such as 1000,10000, or 0";
+const BOX_EXPECTED: &str = "a size such as 64MiB, or 0 for none";
+const TEXTS_EXPECTED: &str = "on or off";
 const SIZE_EXPECTED: &str = "a size larger than 0, such as 64KiB or 1MiB";
 
 /// All options, in the order of the help page.
@@ -375,6 +378,40 @@ pub(super) const FLAGS: &[Flag] = &[
         ),
     },
     Flag {
+        long: "black-box",
+        short: None,
+        value: "SIZE",
+        text: "how much of the latest input is kept for replay, in DIR/black-box; 0: none",
+        default: || Some(show_size(limits::BLACK_BOX_BYTES)),
+        take: Take::Value(
+            |draft, text| {
+                let size = parse_size(text).map_err(|_| wrong(text, BOX_EXPECTED))?;
+                draft.serve.options.black_box_bytes = size;
+                Ok(())
+            },
+            BOX_EXPECTED,
+        ),
+    },
+    Flag {
+        long: "black-box-text",
+        short: None,
+        value: "MODE",
+        text: "whether messages and files stand in it as they came, on, or as fillers of the same \
+               length, off; passwords are never in it",
+        default: || Some("on".to_owned()),
+        take: Take::Value(
+            |draft, text| {
+                draft.serve.options.black_box_texts = match text {
+                    "on" => Texts::Kept,
+                    "off" => Texts::Blanked,
+                    _ => return Err(wrong(text, TEXTS_EXPECTED)),
+                };
+                Ok(())
+            },
+            TEXTS_EXPECTED,
+        ),
+    },
+    Flag {
         long: "config",
         short: Some('c'),
         value: "FILE",
@@ -546,6 +583,16 @@ mod tests {
         assert_eq!(requests("0").0, 0);
         assert_eq!(requests("0,5").0, 0);
         refuses("requests", &["", "10", "10,0", "10,", ",10", "a,b"]);
+    }
+
+    #[test]
+    fn the_black_box_may_be_none_and_may_leave_texts_out() {
+        assert_eq!(accepts("black-box", "0").black_box_bytes, 0);
+        assert_eq!(accepts("black-box", "1MiB").black_box_bytes, 1 << 20);
+        refuses("black-box", &["", "-1", "64 MiB", "off"]);
+        assert_eq!(accepts("black-box-text", "off").black_box_texts, Texts::Blanked);
+        assert_eq!(accepts("black-box-text", "on").black_box_texts, Texts::Kept);
+        refuses("black-box-text", &["", "0", "ON"]);
     }
 
     #[test]

@@ -6,14 +6,15 @@
 
 use std::collections::VecDeque;
 
+use super::kept::{self, KeptError};
 use super::peer::{Session, Sessions, Stage};
 use super::throttle::{Bucket, Key};
 use super::words::Ending;
 use super::{Engine, Host};
-use crate::codec::Reader;
 use crate::codec::charset::Breaks;
 use crate::codec::profile::Profile;
 use crate::codec::secret::{Secret, SecretBuf};
+use crate::codec::{Reader, Write};
 use crate::id::{ConnectionId, Seq, ServiceNumber};
 use crate::state::decide::{Forbidden, Must, Refusal, accounts};
 use crate::state::{Authentication, Event, State};
@@ -85,6 +86,78 @@ pub(super) struct Passwords {
     queue: VecDeque<Wanted>,
     at_work: Option<Wanted>,
     tickets: u64,
+}
+
+impl Passwords {
+    pub(super) fn save(&self, out: &mut Vec<u8>) {
+        out.put_u64(self.tickets);
+        out.put_u8(u8::from(self.at_work.is_some()));
+        kept::put_count(out, self.queue.len());
+        self.at_work.iter().chain(&self.queue).for_each(|wanted| wanted.save(out));
+    }
+
+    pub(super) fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), KeptError> {
+        self.tickets = reader.u64()?;
+        let is_at_work = kept::flag(reader)?;
+        let waiting = reader.u32()?;
+        if is_at_work {
+            self.at_work = Some(Wanted::restore(reader)?);
+        }
+        for _ in 0..waiting {
+            self.queue.push_back(Wanted::restore(reader)?);
+        }
+        Ok(())
+    }
+}
+
+impl Wanted {
+    fn save(&self, out: &mut Vec<u8>) {
+        out.put_u64(self.ticket);
+        kept::put_connection(out, self.connection);
+        match &self.purpose {
+            Purpose::LogIn { number, mode } => {
+                out.put_u8(0);
+                out.put_u32(number.0);
+                out.put_u8(*mode as u8);
+            }
+            Purpose::Register { profile, authentication } => {
+                out.put_u8(1);
+                out.put_string(profile);
+                out.put_u8(*authentication as u8);
+            }
+            Purpose::Change { number, profile, authentication } => {
+                out.put_u8(2);
+                out.put_u32(number.0);
+                out.put_string(profile);
+                out.put_u8(authentication.map_or(255, |authentication| authentication as u8));
+            }
+        }
+    }
+
+    fn restore(reader: &mut Reader<'_>) -> Result<Self, KeptError> {
+        let authentication = |byte| Authentication::from_byte(byte).ok_or(KeptError::Layout);
+        let (ticket, connection) = (reader.u64()?, kept::connection(reader)?);
+        let purpose = match reader.u8()? {
+            0 => Purpose::LogIn {
+                number: kept::number(reader)?,
+                mode: Presence::from_byte(reader.u8()?).ok_or(KeptError::Layout)?,
+            },
+            1 => Purpose::Register {
+                profile: reader.string()?.to_vec(),
+                authentication: authentication(reader.u8()?)?,
+            },
+            2 => Purpose::Change {
+                number: kept::number(reader)?,
+                profile: reader.string()?.to_vec(),
+                authentication: match reader.u8()? {
+                    255 => None,
+                    byte => Some(authentication(byte)?),
+                },
+            },
+            _ => return Err(KeptError::Layout),
+        };
+        Ok(Self { ticket, connection, password: Secret::new(b"").to_owned(), purpose })
+    }
 }
 
 impl Engine {

@@ -10,16 +10,18 @@ use super::{Engine, Host};
 use crate::codec::packed::Receipts;
 use crate::id::{ConnectionId, MonoMillis, Place, Seq, ServiceNumber, UnixMillis};
 use crate::limits::{
-    DELIVERIES_PER_EVENT, DELIVERY_DELAY_MS, MAIL_BYTES_PER_STEP, OUTPUT_BYTES_HIGH,
+    DELIVERIES_PER_EVENT, DELIVERY_DELAY_MS, DELIVERY_DELAY_MS_MAX, MAIL_BYTES_PER_STEP,
+    OUTPUT_BYTES_HIGH,
 };
 use crate::state::{Event, MessageKind, Posted};
 use crate::wire::server::{Extensions, Sign, SystemKind};
 use crate::wire::{Kind, ServerPacket};
 
-/// The text of an event, and where it can be read again.
+/// The text of an event, which event that is, and where it can be read again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a> {
     pub(super) bytes: &'a [u8],
+    pub(super) seq: Seq,
     pub(super) place: Place,
 }
 
@@ -49,13 +51,7 @@ const fn packet(
 
 impl Engine {
     /// Sends what an event has posted to those who are in session.
-    pub(super) fn emit_posted(
-        &mut self,
-        seq: Seq,
-        text: Text<'_>,
-        posted: &[Posted],
-        host: &mut impl Host,
-    ) {
+    pub(super) fn emit_posted(&mut self, text: Text<'_>, posted: &[Posted], host: &mut impl Host) {
         // A broadcast is the same bytes for all receivers of one kind.
         let mut last: Option<(Kind, bool, MessageKind, Range<usize>)> = None;
         for message in posted {
@@ -72,14 +68,14 @@ impl Engine {
                     range.clone()
                 }
                 _ => {
-                    let id = with_ids.then_some((seq, self.now.wall));
+                    let id = with_ids.then_some((text.seq, self.now.wall));
                     let packet = packet(id, message.kind, message.from, text.bytes);
                     self.outbox.encode(receiver, &packet)
                 }
             };
             last = Some((receiver, with_ids, message.kind, range.clone()));
             self.push(to, range);
-            self.note_sent(to, seq);
+            self.note_sent(to, text.seq);
         }
         self.emit_monitored(text, posted, host);
     }
@@ -169,8 +165,9 @@ impl Engine {
             }
             let through = self.receipts.entry(to).or_default();
             *through = seq.max(*through);
-            // Messages of one session stand together: the last of them ends what is late of it.
-            if peer.unacknowledged.front().is_none_or(|next| next.to != to) {
+            // The last of them ends what is late. The next one mostly tells: messages of one session stand
+            // together.
+            if peer.unacknowledged.iter().all(|left| left.to != to) {
                 self.late.remove(&(to, connection));
             }
         }
@@ -197,10 +194,27 @@ impl Engine {
         *receipt = through.max(*receipt);
     }
 
+    /// Whether it is news that a connection's other end has all output up to `bytes`.
+    #[must_use]
+    pub fn is_news(&self, connection: ConnectionId, bytes: u64) -> bool {
+        let oldest = self.peer(connection).and_then(|peer| peer.unacknowledged.front());
+        oldest.is_some_and(|sent| sent.end <= bytes)
+    }
+
     /// Whether messages were sent on a connection that the other end has not acknowledged.
     #[must_use]
     pub fn awaits_acknowledgement(&self, connection: ConnectionId) -> bool {
         self.peer(connection).is_some_and(|peer| !peer.unacknowledged.is_empty())
+    }
+
+    /// Whether deliveries are to be written although there is no change to go along with: they are due, and nobody
+    /// waits for the sync, since this turn has nothing to say. Where every turn has, they wait for so long and no
+    /// longer.
+    pub(super) fn may_write_deliveries(&self) -> bool {
+        self.receipts_deadline().is_some_and(|due| {
+            let latest = self.receipts_since.plus(DELIVERY_DELAY_MS_MAX);
+            due <= self.now.mono && (self.outbox.is_empty() || latest <= self.now.mono)
+        })
     }
 
     /// When deliveries are to be written at the latest.
@@ -235,6 +249,12 @@ impl Engine {
     /// Writes all deliveries that are known and not yet in the log. Where there is no room for them they are
     /// kept for later.
     pub fn flush_deliveries(&mut self, host: &mut impl Host) {
+        let state = &self.state;
+        // What was sent on two connections may have arrived on the other one before.
+        self.receipts.retain(|user, through| {
+            let first = state.user(*user).and_then(|user| user.mailbox().iter().next());
+            first.is_some_and(|(waiting, _)| waiting <= *through)
+        });
         while !self.receipts.is_empty() {
             let some: Vec<_> = self
                 .receipts

@@ -4,11 +4,13 @@
 
 use std::collections::VecDeque;
 
+use super::kept::{KeptError, expect, number, put_count};
 use super::mail::Text;
 use super::words::Ending;
 use super::{Engine, Host};
-use crate::id::{ConnectionId, Place, ServiceNumber};
-use crate::limits::{MAIL_BYTES_PER_STEP, MONITORED_WAITING, OUTPUT_BYTES_HIGH};
+use crate::codec::{Reader, Write};
+use crate::id::{ConnectionId, Place, Seq, ServiceNumber};
+use crate::limits::{MAIL_BYTES_PER_STEP, MESSAGE_BYTES, MONITORED_WAITING, OUTPUT_BYTES_HIGH};
 use crate::state::decide::{Refusal, messages};
 use crate::state::{Event, MessageKind, Posted};
 use crate::wire::ServerPacket;
@@ -24,8 +26,39 @@ pub(super) struct Monitoring {
 pub(super) struct Monitored {
     from: ServiceNumber,
     to: ServiceNumber,
+    /// The event that its text is in, and where in the log that is.
+    seq: Seq,
     place: Place,
     length: u32,
+}
+
+impl Monitoring {
+    pub(super) fn save(&self, out: &mut Vec<u8>) {
+        put_count(out, self.waiting.len());
+        for Monitored { from, to, seq, length, .. } in &self.waiting {
+            out.put_u32(from.0);
+            out.put_u32(to.0);
+            out.put_u64(seq.0);
+            out.put_u32(*length);
+        }
+    }
+
+    /// `place` tells where the text of an event can be read.
+    pub(super) fn restore(
+        reader: &mut Reader<'_>,
+        mut place: impl FnMut(Seq) -> Option<Place>,
+    ) -> Result<Self, KeptError> {
+        let mut waiting = VecDeque::new();
+        for _ in 0..reader.u32()? {
+            let (from, to) = (number(reader)?, number(reader)?);
+            let (seq, length) = (Seq(reader.u64()?), reader.u32()?);
+            let is_message = usize::try_from(length).is_ok_and(|length| length <= MESSAGE_BYTES);
+            expect(is_message)?;
+            let place = place(seq).ok_or(KeptError::Text(seq))?;
+            waiting.push_back(Monitored { from, to, seq, place, length });
+        }
+        Ok(Self { waiting })
+    }
 }
 
 impl Engine {
@@ -116,7 +149,7 @@ impl Engine {
             self.send(connection, &ServerPacket::Monitored { from, to, text: text.bytes });
         } else if waiting.len() < MONITORED_WAITING {
             let length = u32::try_from(text.bytes.len()).unwrap_or(u32::MAX);
-            waiting.push_back(Monitored { from, to, place: text.place, length });
+            waiting.push_back(Monitored { from, to, seq: text.seq, place: text.place, length });
         } else {
             self.end_connection(connection, 0, Ending::Slow, host);
         }
@@ -145,7 +178,7 @@ impl Engine {
             && let Some(monitoring) = &mut session.monitoring
             && let Some(next) = monitoring.waiting.pop_front()
         {
-            let Monitored { from, to, place, length } = next;
+            let Monitored { from, to, place, length, .. } = next;
             text.clear();
             host.read(place, length, &mut text);
             bytes += text.len();

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use crate::codec::mix::Mixer;
 use crate::id::ConnectionId;
-use crate::wire::{Kind, ServerPacket};
+use crate::wire::{Kind, ServerPacket, cut_for_client};
 
 /// All output of a turn, in order. The same bytes may go to many connections.
 #[derive(Default)]
@@ -11,6 +12,25 @@ pub struct Outbox {
     bytes: Vec<u8>,
     sends: Vec<(ConnectionId, Range<usize>)>,
     closes: Vec<ConnectionId>,
+}
+
+/// How far an outbox was filled at some moment of a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Mark {
+    bytes: usize,
+    sends: usize,
+    closes: usize,
+}
+
+/// What an outbox got since a mark, in numbers: enough to see whether two are the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Output {
+    /// A hash of the packets, of whom they go to, and of who is closed.
+    pub checksum: u32,
+    /// Bytes of packets; those that go to many count once.
+    pub bytes: u32,
+    /// Packets, once for each connection that they go to.
+    pub packets: u32,
 }
 
 /// Bytes kept for the next turn; what a large turn has used beyond that is given back.
@@ -32,6 +52,49 @@ impl Outbox {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sends.is_empty() && self.closes.is_empty()
+    }
+
+    /// How far it is filled.
+    #[must_use]
+    pub const fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), sends: self.sends.len(), closes: self.closes.len() }
+    }
+
+    /// What has come since `mark`, which must be of this very turn; `None` if nothing has. Blanked, the
+    /// texts in it count by their lengths alone.
+    #[must_use]
+    pub fn since(&self, mark: Mark, blanked: bool) -> Option<Output> {
+        if self.mark() == mark {
+            return None;
+        }
+        let bytes = &self.bytes[mark.bytes..];
+        let mut mixer = Mixer::default();
+        mixer = if blanked { mix_blanked(bytes, mixer) } else { mixer.text(bytes) };
+        let sends = &self.sends[mark.sends..];
+        for (to, range) in sends {
+            // Places count from the mark on, so that they do not depend on what came before it.
+            let start = range.start.wrapping_sub(mark.bytes);
+            mixer = mixer.word(to.0 as u64).word((start as u64) << 32 | range.len() as u64);
+        }
+        for closed in &self.closes[mark.closes..] {
+            mixer = mixer.word(closed.0 as u64);
+        }
+        let checksum = (mixer.hash() >> 96) as u32;
+        let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        let (bytes, packets) = (count(bytes.len()), count(sends.len()));
+        Some(Output { checksum, bytes, packets })
+    }
+
+    /// What is to be sent since `mark`, in order.
+    pub fn sends_since(&self, mark: Mark) -> impl Iterator<Item = (ConnectionId, &[u8])> {
+        let sends = self.sends[mark.sends..].iter();
+        sends.map(|(to, range)| (*to, &self.bytes[range.clone()]))
+    }
+
+    /// Who is to be closed since `mark`.
+    #[must_use]
+    pub fn closes_since(&self, mark: Mark) -> &[ConnectionId] {
+        &self.closes[mark.closes..]
     }
 
     /// Forgets everything, for the next turn.
@@ -56,4 +119,22 @@ impl Outbox {
     pub(super) fn close(&mut self, connection: ConnectionId) {
         self.closes.push(connection);
     }
+}
+
+/// The packets with a filler in place of every text.
+fn mix_blanked(mut bytes: &[u8], mut mixer: Mixer) -> Mixer {
+    let mut blanked = Vec::new();
+    while let Some(&receiver) = bytes.get(2)
+        && let Some(kind) = Kind::of_sender(receiver)
+        && let Ok(Some(frame)) = cut_for_client(bytes, kind, u32::MAX)
+    {
+        blanked.clear();
+        match ServerPacket::decode(frame.header.packet_type, frame.content) {
+            Ok(packet) => packet.blanked().encode(kind, &mut blanked),
+            Err(_) => blanked.extend_from_slice(frame.content),
+        }
+        mixer = mixer.text(&blanked);
+        bytes = &bytes[frame.length()..];
+    }
+    mixer
 }

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
+use super::kept::{KeptError, list, put_count};
+use crate::codec::{Reader, Write};
 use crate::id::{MonoMillis, ServiceNumber};
 use crate::limits::{RATE_WINDOW_MS, THROTTLE_MS_FIRST, THROTTLE_MS_MAX, THROTTLED_KEYS};
 
@@ -22,6 +24,26 @@ impl Key {
             IpAddr::V4(address) => Self::Address(u128::from(u32::from(address))),
             IpAddr::V6(address) => Self::Address(u128::from(address) >> 64 << 64),
         }
+    }
+
+    fn save(self, out: &mut Vec<u8>) {
+        let (tag, value) = match self {
+            Self::Number(number) => (0, u128::from(number.0)),
+            Self::Address(address) => (1, address),
+        };
+        out.put_u8(tag);
+        out.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn restore(reader: &mut Reader<'_>) -> Result<Self, KeptError> {
+        let tag = reader.u8()?;
+        let value = u128::from(reader.u64()?) << 64 | u128::from(reader.u64()?);
+        match tag {
+            0 => u32::try_from(value).map(|number| Self::Number(ServiceNumber(number))),
+            1 => return Ok(Self::Address(value)),
+            _ => return Err(KeptError::Layout),
+        }
+        .map_err(|_| KeptError::Layout)
     }
 }
 
@@ -68,6 +90,30 @@ impl<V> Recent<V> {
         if let Some((_, key)) = self.order.pop_first() {
             self.entries.remove(&key);
         }
+    }
+
+    /// From what was touched longest ago on.
+    fn save(&self, out: &mut Vec<u8>, value: impl Fn(&V, &mut Vec<u8>)) {
+        put_count(out, self.order.len());
+        for key in self.order.values() {
+            key.save(out);
+            if let Some(found) = self.get(*key) {
+                value(found, out);
+            }
+        }
+    }
+
+    fn restore(
+        &mut self,
+        reader: &mut Reader<'_>,
+        value: impl Fn(&mut Reader<'_>) -> Result<V, KeptError>,
+    ) -> Result<(), KeptError> {
+        for _ in 0..reader.u32()? {
+            let key = Key::restore(reader)?;
+            let restored = value(reader)?;
+            self.touch(key, || restored);
+        }
+        Ok(())
     }
 }
 
@@ -154,6 +200,25 @@ impl Guard {
     pub(super) fn clear(&mut self, key: Key) {
         self.entries.remove(key);
     }
+
+    pub(super) fn save(&self, out: &mut Vec<u8>) {
+        self.entries.save(out, |entry, out| {
+            put_count(out, entry.times.len());
+            entry.times.iter().for_each(|time| out.put_u64(time.0));
+            out.put_u64(entry.blocked_until.0);
+            out.put_u32(entry.strikes);
+        });
+    }
+
+    pub(super) fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), KeptError> {
+        self.entries.restore(reader, |reader| {
+            Ok(Entry {
+                times: list(reader, |reader| Ok(MonoMillis(reader.u64()?)))?.into(),
+                blocked_until: MonoMillis(reader.u64()?),
+                strikes: reader.u32()?,
+            })
+        })
+    }
 }
 
 /// A bucket that fills at a steady rate, and out of which everything that is done takes its share.
@@ -187,6 +252,15 @@ impl Rate {
 impl Bucket {
     pub(super) const fn full(rate: Rate, now: MonoMillis) -> Self {
         Self { level: rate.capacity, filled: now }
+    }
+
+    pub(super) fn save(&self, out: &mut Vec<u8>) {
+        out.put_u64(self.level);
+        out.put_u64(self.filled.0);
+    }
+
+    pub(super) fn restore(reader: &mut Reader<'_>) -> Result<Self, KeptError> {
+        Ok(Self { level: reader.u64()?, filled: MonoMillis(reader.u64()?) })
     }
 
     /// Takes one out, or says in how many milliseconds there is one.
@@ -227,6 +301,14 @@ impl ConnectionGuard {
         }
         let rate = Rate::per_minute(self.per_minute);
         self.buckets.touch(Key::of(address), || Bucket::full(rate, now)).take(rate, now)
+    }
+
+    pub(super) fn save(&self, out: &mut Vec<u8>) {
+        self.buckets.save(out, Bucket::save);
+    }
+
+    pub(super) fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), KeptError> {
+        self.buckets.restore(reader, Bucket::restore)
     }
 }
 

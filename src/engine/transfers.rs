@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::kept::{KeptError, flag, number, put_count};
+use crate::codec::{Reader, Write};
 use crate::id::ServiceNumber;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,6 +103,28 @@ impl Transfers {
             self.end(*other, user);
         }
         others
+    }
+
+    pub(super) fn save(&self, out: &mut Vec<u8>) {
+        put_count(out, self.by_sender.len());
+        for ((from, to), transfer) in &self.by_sender {
+            out.put_u32(from.0);
+            out.put_u32(to.0);
+            out.put_u32(transfer.length);
+            out.put_u32(transfer.sent);
+            out.put_u8(u8::from(transfer.allowed));
+        }
+    }
+
+    pub(super) fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), KeptError> {
+        for _ in 0..reader.u32()? {
+            let (from, to) = (number(reader)?, number(reader)?);
+            let (length, sent) = (reader.u32()?, reader.u32()?);
+            let transfer = Transfer { length, sent, allowed: flag(reader)? };
+            self.by_sender.insert((from, to), transfer);
+            self.by_receiver.insert((to, from));
+        }
+        Ok(())
     }
 }
 

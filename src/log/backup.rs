@@ -12,6 +12,7 @@ use std::io;
 use std::path::PathBuf;
 
 use self::copier::{Copier, Source, equal};
+use super::BLACK_BOX;
 use super::base::BASE_NAME;
 use super::disk::{COMPACTION_LOCK_NAME, LOCK_NAME};
 use super::error::{Damage, Doing, Failed, ReadError};
@@ -381,6 +382,8 @@ fn is_part(name: &str) -> bool {
         || parse_base_name(name).is_some()
         || [NEXT_NAME, BASE_NAME].contains(&name)
         || LOCK_NAMES.contains(&name)
+        // A server has been started on the copy.
+        || name == BLACK_BOX
 }
 
 impl From<ReadError> for BackupError {

@@ -20,6 +20,9 @@ mod storage;
 mod window;
 mod writer;
 
+/// What a server keeps beside its log, in a folder of this name. The log's own tools leave it alone.
+pub const BLACK_BOX: &str = "black-box";
+
 pub use adoption::AdoptError;
 pub use base::{
     BaseSize, BaseWriter, Origin, collect, continue_behind, discard, publish, read_draft,

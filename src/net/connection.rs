@@ -75,8 +75,8 @@ pub(super) struct Connection {
     /// The entry among the looks at what is acknowledged.
     pub(super) look: Option<MonoMillis>,
     look_delay_ms: u64,
-    /// What the poller was told last, and has not answered: readable, writable.
-    armed: Option<(bool, bool)>,
+    /// What the poller was told to report: readable, writable.
+    armed: (bool, bool),
     /// It is in the list of connections that this turn touched.
     pub(super) touched: bool,
     /// It is gone, or given up: it will be removed.
@@ -96,7 +96,7 @@ pub(super) enum Came {
     Broken,
 }
 
-/// What the poller is to wait for: the one place where that is settled.
+/// What the poller is to report: the one place where that is settled.
 pub(super) fn interest(connection: &Connection) -> Event {
     let readable = connection.ended.is_none()
         && match connection.phase {
@@ -109,7 +109,7 @@ pub(super) fn interest(connection: &Connection) -> Event {
 }
 
 impl Connection {
-    /// A connection that has just been accepted.
+    /// A connection that has just been accepted, and is registered as readable.
     pub(super) fn new(socket: Registered<TcpStream>, id: ConnectionId, now: MonoMillis) -> Self {
         Self {
             socket,
@@ -129,7 +129,7 @@ impl Connection {
             deadline: None,
             look: None,
             look_delay_ms: ACKNOWLEDGED_MS_MIN,
-            armed: None,
+            armed: (true, false),
             touched: false,
             gone: false,
         }
@@ -224,20 +224,23 @@ impl Connection {
         due
     }
 
+    /// When to look next, if that is earlier than what is planned: nothing is, or something has been sent since.
+    pub(super) fn earlier_look(&mut self, now: MonoMillis) -> Option<MonoMillis> {
+        let soon = now.plus(ACKNOWLEDGED_MS_MIN);
+        let is_soon = self.look_delay_ms == ACKNOWLEDGED_MS_MIN;
+        let is_planned = self.look.is_some_and(|due| due <= soon || !is_soon);
+        (!is_planned).then(|| self.next_look(now))
+    }
+
     /// Looks are frequent again: something was sent.
     pub(super) fn look_soon(&mut self) {
         self.look_delay_ms = ACKNOWLEDGED_MS_MIN;
     }
 
-    /// The poller has reported the connection, and now waits for nothing.
-    pub(super) fn disarm(&mut self) {
-        self.armed = None;
-    }
-
-    /// Tells the poller what to wait for, where that has changed.
+    /// Tells the poller what to report, where that has changed.
     pub(super) fn rearm(&mut self) -> io::Result<()> {
         let event = interest(self);
-        let wanted = Some((event.readable, event.writable));
+        let wanted = (event.readable, event.writable);
         if self.armed != wanted {
             self.socket.set_interest(event)?;
             self.armed = wanted;
@@ -263,7 +266,7 @@ mod tests {
         let (here, _) = listener.accept().unwrap();
         here.set_nonblocking(true).unwrap();
         let poller = Arc::new(Poller::new().unwrap());
-        let here = Registered::new(here, &poller, Event::none(3)).unwrap();
+        let here = Registered::new(here, &poller, Event::readable(3)).unwrap();
         (Connection::new(here, ConnectionId(3), NOW), there)
     }
 
@@ -347,6 +350,19 @@ mod tests {
         assert_eq!(connection.read(&mut buffer), Came::Nothing);
         drop(there);
         assert_eq!(connection.read(&mut buffer), Came::End);
+    }
+
+    #[test]
+    fn a_look_is_brought_forward_by_what_is_sent_and_by_nothing_else() {
+        let (mut connection, _there) = pair();
+        let first = connection.earlier_look(NOW);
+        assert_eq!(first, Some(NOW.plus(1)));
+        connection.look = first;
+        connection.look_soon();
+        assert_eq!(connection.earlier_look(NOW), None, "it is soon enough");
+        connection.look = Some(NOW.plus(250));
+        assert_eq!(connection.earlier_look(NOW), Some(NOW.plus(1)));
+        assert_eq!(connection.earlier_look(NOW), None, "nothing was sent since");
     }
 
     #[test]

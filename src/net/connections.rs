@@ -59,7 +59,7 @@ impl Connections {
     pub(super) fn add(&mut self, socket: TcpStream, now: MonoMillis) -> io::Result<ConnectionId> {
         let entry = self.slab.vacant_entry();
         let id = ConnectionId(entry.key());
-        let socket = Registered::new(socket, &self.poller, Event::none(id.0))?;
+        let socket = Registered::new(socket, &self.poller, Event::readable(id.0))?;
         entry.insert(Connection::new(socket, id, now));
         self.touch(id);
         Ok(id)

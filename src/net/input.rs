@@ -5,12 +5,11 @@
 
 use std::mem;
 
-use polling::{Event, Events};
-
 use super::connection::{Came, Pause, Phase};
 use super::listener::Accepted;
+use super::reports::{Report, Reports};
 use super::{KEY_LISTENERS, KEY_SIGNALS, KEY_WATCH, Server, ServerError};
-use crate::engine::Overdue;
+use crate::engine::{Input, Overdue};
 use crate::id::{ConnectionId, MonoMillis};
 use crate::limits::{
     ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, LINGER_MS, OUTPUT_BYTES_HIGH, PACKETS_PER_TURN,
@@ -29,36 +28,37 @@ enum Due {
 
 impl Server {
     /// Takes in all inputs of a turn.
-    pub(super) fn take_in(&mut self, events: &Events) -> Result<(), ServerError> {
+    pub(super) fn take_in(&mut self, reports: &Reports) -> Result<(), ServerError> {
         if self.signals.asked_to_stop() && self.stopping.is_none() {
             self.stop();
         }
         self.take_verdicts()?;
         if self.accepting_from.is_some_and(|from| from <= self.now.mono) {
             self.accepting_from = None;
+            self.report_listeners(true);
             (0..self.listeners.len()).for_each(|at| self.accept(at));
         }
         // Those that have waited since an earlier turn come before those that have just been reported.
         for id in mem::take(&mut self.connections.resumable) {
             self.resume(id);
         }
-        for event in events.iter() {
-            match event.key {
+        for report in reports.iter() {
+            match report.key {
                 KEY_SIGNALS => {}
-                KEY_WATCH => self.look_for_base()?,
-                KEY_LISTENERS.. => self.accept(event.key - KEY_LISTENERS),
-                _ => self.handle_event(event),
+                KEY_WATCH => self.look_for_base(),
+                KEY_LISTENERS.. => self.accept(report.key - KEY_LISTENERS),
+                _ => self.handle_report(report),
             }
         }
         for id in mem::take(&mut self.connections.roomy) {
             self.connections.touch(id);
             if self.connections.get(id).is_some() {
-                self.ask(|engine, host| engine.handle_room(id, host));
+                self.hand(Input::Room { connection: id });
             }
         }
         for id in mem::take(&mut self.connections.slow) {
             if self.connections.get(id).is_some() {
-                self.ask(|engine, host| engine.handle_overdue(id, Overdue::Slow, host));
+                self.hand(Input::Overdue { connection: id, overdue: Overdue::Slow });
             }
         }
         while let Some(id) = self.connections.poll_look(self.now.mono) {
@@ -76,26 +76,26 @@ impl Server {
         let gone = mem::take(&mut self.connections.gone);
         for &id in &gone {
             ::log::debug!("connection {id} is over");
-            self.ask(|engine, host| engine.handle_end(id, host));
+            self.hand(Input::End { connection: id });
         }
         gone
     }
 
-    fn look_for_base(&mut self) -> Result<(), ServerError> {
+    fn look_for_base(&mut self) {
         if let Some(watch) = &self.watch {
-            watch.clear().map_err(ServerError::at("watch the log's folder"))?;
+            watch.clear();
         }
         self.journal.look_for_base();
-        Ok(())
     }
 
     fn stop(&mut self) {
         ::log::info!("stopping");
         self.stopping = Some(self.now.mono);
         self.accepting_from = None;
+        self.signals.stop_reporting();
         self.listeners.clear();
         self.journal.release_reserve();
-        self.ask(|engine, host| engine.handle_shutdown(host));
+        self.hand(Input::Shutdown);
         // Those that linger already are no longer given all the time that they would have had.
         for id in self.connections.ids() {
             self.connections.touch(id);
@@ -104,7 +104,7 @@ impl Server {
 
     fn take_verdicts(&mut self) -> Result<(), ServerError> {
         while let Some(verdict) = self.passwords.poll_verdict()? {
-            self.ask(|engine, host| engine.handle_verdict(verdict, host));
+            self.hand(Input::Verdict(verdict));
         }
         self.list_resumed();
         Ok(())
@@ -125,8 +125,8 @@ impl Server {
                 Accepted::Connection(socket, peer) => {
                     self.starved = false;
                     match self.connections.add(socket, self.now.mono) {
-                        Ok(id) => {
-                            self.ask(|engine, host| engine.handle_connect(id, peer.ip(), host))
+                        Ok(connection) => {
+                            self.hand(Input::Connect { connection, address: peer.ip() });
                         }
                         Err(error) => ::log::warn!("cannot serve a new connection: {error}"),
                     }
@@ -139,27 +139,29 @@ impl Server {
                         ::log::warn!("cannot accept connections for a while: {error}");
                     }
                     self.accepting_from = Some(self.now.mono.plus(ACCEPT_PAUSE_MS));
+                    self.report_listeners(false);
                     return;
                 }
             }
         }
-        if let Some(listener) = self.listeners.get(at)
-            && let Err(error) = listener.rearm()
-        {
-            ::log::error!("cannot wait for connections: {error}");
+    }
+
+    fn report_listeners(&self, wanted: bool) {
+        for listener in &self.listeners {
+            if let Err(error) = listener.report(wanted) {
+                ::log::error!("cannot wait for connections: {error}");
+            }
         }
     }
 
-    fn handle_event(&mut self, event: Event) {
-        let id = ConnectionId(event.key);
+    fn handle_report(&mut self, report: Report) {
+        let id = ConnectionId(report.key);
         let Some(connection) = self.connections.get(id) else { return };
-        connection.disarm();
-        let (reads, hung_up) =
-            (connection.reads(), event.is_interrupt() || event.is_err() == Some(true));
+        let reads = connection.reads();
         self.connections.touch(id);
-        if event.readable && reads {
+        if report.readable && reads {
             self.read(id);
-        } else if hung_up {
+        } else if report.hung_up {
             // Nothing can be sent any more, and it would be reported again and again.
             self.connections.give_up(id);
         }
@@ -246,12 +248,12 @@ impl Server {
                         self.connections.pause(id, pause);
                         return taken;
                     }
-                    self.ask(|engine, host| engine.handle_packet(id, frame, host));
+                    self.hand(Input::Packet { connection: id, frame });
                     taken += frame.length();
                     packets += 1;
                 }
                 Err(error) => {
-                    self.ask(|engine, host| engine.handle_frame_error(id, error, host));
+                    self.hand(Input::FrameError { connection: id, error });
                     return bytes.len();
                 }
             }
@@ -294,7 +296,7 @@ impl Server {
         match due {
             Some((_, Due::GivenUp)) => self.connections.give_up(id),
             Some((_, Due::Overdue(overdue))) => {
-                self.ask(|engine, host| engine.handle_overdue(id, overdue, host));
+                self.hand(Input::Overdue { connection: id, overdue });
             }
             None => {}
         }

@@ -30,6 +30,11 @@ impl<S: Storage> Journal<S> {
         self.log.last_time()
     }
 
+    /// The log's id.
+    pub fn log_id(&self) -> u64 {
+        self.log.log_id()
+    }
+
     /// Adds an event to the open batch.
     pub fn append(
         &mut self,
@@ -99,6 +104,11 @@ impl<S: Storage> Journal<S> {
     /// From now on what is left of the log may be filled, even where it cannot grow.
     pub const fn release_reserve(&mut self) {
         self.log.release_reserve();
+    }
+
+    /// Whether the log goes on in another file since the last [`adopt`](Self::adopt).
+    pub const fn has_rolled(&self) -> bool {
+        self.log.has_rolled()
     }
 
     /// Looks whether a tool has compacted the log.

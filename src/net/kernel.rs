@@ -10,7 +10,7 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
-use polling::{Event, Poller};
+use polling::{Event, PollMode, Poller};
 
 /// A socket that the poller knows for exactly as long as it lives.
 #[derive(Debug)]
@@ -25,13 +25,13 @@ impl<S: AsFd + AsRawFd> Registered<S> {
         // SAFETY: the source has to be deleted from the poller before it is dropped. It moves into
         // `Registered`, which gives it out by shared reference alone and deletes it in its own `drop`,
         // which runs before those of its fields.
-        unsafe { poller.add(&source, interest)? };
+        unsafe { poller.add_with_mode(&source, interest, PollMode::Level)? };
         Ok(Self { source, poller: Arc::clone(poller) })
     }
 
-    /// Sets what the poller waits for next, once.
+    /// Sets what the poller reports, as often as it is asked while it is so.
     pub(super) fn set_interest(&self, interest: Event) -> io::Result<()> {
-        self.poller.modify(&self.source, interest)
+        self.poller.modify_with_mode(&self.source, interest, PollMode::Level)
     }
 }
 

@@ -83,9 +83,10 @@ impl Listener {
         }
     }
 
-    /// Waits for the next connection.
-    pub(super) fn rearm(&self) -> io::Result<()> {
-        self.socket.set_interest(Event::readable(self.key))
+    /// Has connections that wait reported, or not: as long as they cannot be accepted it would be in vain.
+    pub(super) fn report(&self, wanted: bool) -> io::Result<()> {
+        let interest = if wanted { Event::readable(self.key) } else { Event::none(self.key) };
+        self.socket.set_interest(interest)
     }
 }
 

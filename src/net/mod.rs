@@ -15,6 +15,7 @@ mod listener;
 mod output;
 mod outside;
 mod passwords;
+mod reports;
 mod signals;
 mod start;
 mod timetable;
@@ -26,11 +27,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use polling::{Events, Poller};
+use polling::Poller;
 
+use crate::black_box::{self, Recorder};
 use crate::cli::progress::Reading;
 use crate::cli::settings::{Options, Timeouts};
-use crate::engine::{Engine, Host, StorageFull};
+use crate::engine::{Engine, Host, Input, StorageFull};
 use crate::id::{ConnectionId, MonoMillis, Now, Place, Seq, UnixMillis};
 use crate::limits::{READ_BYTES_PER_TURN, SHUTDOWN_MS};
 use crate::log::{DiskStorage, Log, OpenError, Recovery};
@@ -40,6 +42,7 @@ use connections::Connections;
 use listener::Listener;
 use outside::Clock;
 use passwords::Passwords;
+use reports::Reports;
 use signals::Signals;
 use start::Start;
 use watch::Watch;
@@ -59,6 +62,8 @@ const OPENING_TRIES: u32 = 5;
 /// A server that is ready. [`Server::open`], then [`Server::run`].
 pub struct Server {
     engine: Engine,
+    /// `None` where the latest input is not to be kept, or cannot be.
+    black_box: Option<Recorder>,
     journal: Journal,
     passwords: Passwords,
     signals: Signals,
@@ -84,6 +89,7 @@ pub struct Server {
 struct Surroundings<'a> {
     journal: &'a mut Journal,
     connections: &'a mut Connections,
+    black_box: Option<&'a mut Recorder>,
 }
 
 impl Host for Surroundings<'_> {
@@ -93,7 +99,11 @@ impl Host for Surroundings<'_> {
         kind: u8,
         payload: &[u8],
     ) -> Result<(Seq, Place), StorageFull> {
-        self.journal.append(time, kind, payload)
+        let appended = self.journal.append(time, kind, payload);
+        if let Some(black_box) = &mut self.black_box {
+            black_box.record_append(appended.is_ok());
+        }
+        appended
     }
 
     fn read(&self, place: Place, length: u32, out: &mut Vec<u8>) {
@@ -101,11 +111,21 @@ impl Host for Surroundings<'_> {
     }
 
     fn acknowledged(&mut self, connection: ConnectionId) -> u64 {
-        self.connections.get_even_gone(connection).map_or(0, |connection| connection.acknowledged())
+        let connection = self.connections.get_even_gone(connection);
+        let bytes = connection.map_or(0, |connection| connection.acknowledged());
+        if let Some(black_box) = &mut self.black_box {
+            black_box.record_acknowledged(bytes);
+        }
+        bytes
     }
 
     fn waiting(&mut self, connection: ConnectionId) -> usize {
-        self.connections.get(connection).map_or(0, |connection| connection.output.len())
+        let connection = self.connections.get(connection);
+        let bytes = connection.map_or(0, |connection| connection.output.len());
+        if let Some(black_box) = &mut self.black_box {
+            black_box.record_waiting(bytes);
+        }
+        bytes
     }
 }
 
@@ -133,6 +153,7 @@ impl Server {
         let now = clock.now();
         let mut server = Self {
             engine: Engine::new(settings, state),
+            black_box: record(options, journal.log_id()),
             journal,
             passwords,
             // Until here a signal ends the process: nothing has been promised to anyone.
@@ -152,10 +173,11 @@ impl Server {
         };
         // A tool may have compacted the log between the reading and the watch.
         server.journal.look_for_base();
-        server.engine.begin_turn(now);
+        server.begin_turn();
         // What the last run left open is ended before anybody connects.
-        server.ask(|engine, host| engine.handle_step(host));
-        server.journal.commit(now.mono)?;
+        server.hand(Input::Step);
+        server.note_rolled();
+        server.commit()?;
         Ok(server)
     }
 
@@ -167,37 +189,36 @@ impl Server {
 
     /// Serves until a signal stops it.
     pub fn run(mut self) -> Result<(), ServerError> {
-        let mut events = Events::new();
+        let mut reports = Reports::new();
         while !self.is_done() {
-            self.turn(&mut events)?;
+            self.turn(&mut reports)?;
         }
         for id in self.connections.ids() {
-            self.ask(|engine, host| engine.handle_end(id, host));
+            self.hand(Input::End { connection: id });
             self.connections.remove(id);
         }
-        self.ask(|engine, host| engine.flush_deliveries(host));
-        self.journal.commit(self.now.mono)?;
+        self.hand(Input::Flush);
+        self.hand(Input::Checkpoint);
+        self.commit()?;
         self.journal.close()?;
         Ok(())
     }
 
     /// One turn of the loop. What it lets out is committed before.
-    fn turn(&mut self, events: &mut Events) -> Result<(), ServerError> {
-        events.clear();
+    fn turn(&mut self, reports: &mut Reports) -> Result<(), ServerError> {
         let timeout = self.timeout();
-        self.poller.wait(events, timeout).map_err(ServerError::at("wait for the poller"))?;
+        reports.wait(&self.poller, timeout).map_err(ServerError::at("wait for the poller"))?;
         self.now = self.clock.now();
-        self.engine.begin_turn(self.now);
+        self.begin_turn();
 
-        self.take_in(events)?;
+        self.take_in(reports)?;
         let removable = self.end_gone();
-        self.ask(|engine, host| engine.handle_step(host));
-        while let Some(job) = self.engine.poll_password_job() {
-            self.passwords.submit(job)?;
-        }
+        self.hand(Input::Step);
+        self.submit_passwords()?;
+        self.note_rolled();
         self.list_resumed();
 
-        self.journal.commit(self.now.mono)?;
+        self.commit()?;
         self.let_out();
         for id in removable {
             self.connections.remove(id);
@@ -207,6 +228,14 @@ impl Server {
         }
         self.adopt();
         Ok(())
+    }
+
+    /// Where the turn has begun another file of the log, the state's digest is written down, in the batch of the
+    /// event that has begun it: it costs no sync of its own.
+    fn note_rolled(&mut self) {
+        if self.journal.has_rolled() {
+            self.hand(Input::Checkpoint);
+        }
     }
 
     /// Takes the next piece of what a tool has compacted into use.
@@ -242,10 +271,50 @@ impl Server {
         self.stopping.is_some_and(|since| self.connections.is_empty() || waited(since))
     }
 
-    /// Gives the engine its surroundings for one input.
-    fn ask<T>(&mut self, input: impl FnOnce(&mut Engine, &mut Surroundings<'_>) -> T) -> T {
-        let Self { engine, journal, connections, .. } = self;
-        input(engine, &mut Surroundings { journal, connections })
+    /// Tells the engine the time. A new file of the recording begins between two turns alone.
+    fn begin_turn(&mut self) {
+        if let Some(black_box) = &mut self.black_box {
+            black_box.begin_if_due(&self.engine, self.now.mono);
+        }
+        self.hand(Input::Turn(self.now));
+    }
+
+    /// Hands an input to the engine: it is recorded before, and what comes of it after. No input goes another way.
+    fn hand(&mut self, input: Input<'_>) {
+        let Self { engine, journal, connections, black_box, .. } = self;
+        let Some(black_box) = black_box else {
+            engine.handle(input, &mut Surroundings { journal, connections, black_box: None });
+            return;
+        };
+        black_box.record(&input);
+        let mark = engine.poll_outbox().mark();
+        let black_box = Some(&mut *black_box);
+        engine.handle(input, &mut Surroundings { journal, connections, black_box });
+        if let Some(black_box) = &mut self.black_box {
+            black_box.record_output(engine, mark);
+        }
+    }
+
+    /// Gives the next password to the worker. Who has tried too often is refused by the look for it.
+    fn submit_passwords(&mut self) -> Result<(), ServerError> {
+        let mark = self.engine.poll_outbox().mark();
+        while let Some(job) = self.engine.poll_password_job() {
+            self.passwords.submit(job)?;
+        }
+        if let Some(black_box) = &mut self.black_box {
+            black_box.record_output(&mut self.engine, mark);
+        }
+        Ok(())
+    }
+
+    /// Brings the turn's changes to disk. What has led to them is written first, which waits for nothing: when
+    /// something goes wrong here, it is what one wants to see.
+    fn commit(&mut self) -> Result<(), ServerError> {
+        if let Some(black_box) = &mut self.black_box {
+            black_box.flush();
+        }
+        self.journal.commit(self.now.mono)?;
+        Ok(())
     }
 }
 
@@ -293,6 +362,24 @@ fn recover(options: &Options, mut start: Start<'_>) -> Result<(State, Journal), 
             Err(error) => return Err(ServerError::Open { folder: folder.clone(), error }),
         }
     }
+}
+
+/// Begins to record the input, where that is wanted. A server that cannot be recorded serves all the same.
+fn record(options: &Options, log_id: u64) -> Option<Recorder> {
+    if options.black_box_bytes == 0 {
+        return None;
+    }
+    let folder = options.data.join(black_box::FOLDER);
+    let recording = black_box::Options {
+        bytes_max: options.black_box_bytes,
+        texts: options.black_box_texts,
+        log_id,
+        run: outside::wall(),
+    };
+    let recorder = Recorder::open(&folder, recording).inspect_err(|error| {
+        ::log::warn!("{}: the latest input is not recorded: {error}", folder.display());
+    });
+    recorder.ok()
 }
 
 /// Watches the log's folder, where the system can.

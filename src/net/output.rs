@@ -7,6 +7,7 @@ use std::mem;
 
 use super::Server;
 use super::connection::{Pause, Phase};
+use crate::engine::Input;
 use crate::id::ConnectionId;
 use crate::limits::{OUTPUT_BYTES_LOW, OUTPUT_BYTES_MAX, RELEASE_BYTES};
 
@@ -46,7 +47,7 @@ impl Server {
         self.connections.write(id, self.now.mono);
         self.close_if_done(id);
         self.list_what_goes_on(id);
-        self.look(id);
+        self.plan_look(id);
         let deadline = self.next_deadline(id);
         self.connections.set_deadline(id, deadline);
         let Some(connection) = self.connections.get(id) else { return };
@@ -113,15 +114,33 @@ impl Server {
         }
     }
 
+    /// Settles when to look at what the other end has acknowledged. What has just been sent cannot have been.
+    fn plan_look(&mut self, id: ConnectionId) {
+        if self.stopping.is_some() {
+            return self.look(id);
+        }
+        let Self { engine, connections, now, .. } = self;
+        if !engine.awaits_acknowledgement(id) {
+            connections.set_look(id, None);
+        } else if let Some(connection) = connections.get(id)
+            && let Some(due) = connection.earlier_look(now.mono)
+        {
+            connections.set_look(id, Some(due));
+        }
+    }
+
     /// Looks at what the other end has acknowledged, if anybody wants to know, and when to look again.
     pub(super) fn look(&mut self, id: ConnectionId) {
         let now = self.now.mono;
+        let awaited = self.engine.awaits_acknowledgement(id);
+        if awaited && let Some(connection) = self.connections.get(id) {
+            let bytes = connection.acknowledged();
+            if self.engine.is_news(id, bytes) {
+                self.hand(Input::Acknowledged { connection: id, bytes });
+            }
+        }
         let Self { engine, connections, stopping, .. } = self;
         let Some(connection) = connections.get(id) else { return };
-        let awaited = engine.awaits_acknowledgement(id);
-        if awaited {
-            engine.handle_acknowledged(id, connection.acknowledged());
-        }
         let lingers = matches!(connection.phase, Phase::Lingering { .. });
         if stopping.is_some() && lingers && connection.is_acknowledged() {
             // A stopping server need not wait for clients to hang up: they have all that it said.

@@ -23,7 +23,8 @@ const STATUS_AT_ONCE: i32 = 1;
 pub(super) struct Signals {
     stop: Arc<AtomicBool>,
     /// Becomes readable with the first signal, which is all that it is for.
-    _wake: Registered<UnixStream>,
+    wake: Registered<UnixStream>,
+    key: usize,
 }
 
 impl Signals {
@@ -39,7 +40,7 @@ impl Signals {
             low_level::pipe::register(signal, waker.try_clone()?)?;
         }
         let wake = Registered::new(wake, poller, Event::readable(key))?;
-        Ok(Self { stop, _wake: wake })
+        Ok(Self { stop, wake, key })
     }
 
     /// Takes the signals that do nothing. They shall not end a server that is still reading its log, either.
@@ -49,6 +50,12 @@ impl Signals {
             flag::register(signal, Arc::new(AtomicBool::new(false)))?;
         }
         Ok(())
+    }
+
+    /// The first signal has been seen, and is not to be reported again and again.
+    pub(super) fn stop_reporting(&self) {
+        // It fails only where the poller does not know it, and then there is nothing to report.
+        let _ = self.wake.set_interest(Event::none(self.key));
     }
 
     /// Whether the server was asked to stop.

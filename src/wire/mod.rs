@@ -2,6 +2,7 @@
 //! tools and the tests. It knows nothing of users or connections, and allows whatever the layout allows:
 //! values are judged in `state::decide`. The layouts are drawn in `PROTOCOL.md` beside this file.
 
+pub mod blank;
 pub mod client;
 pub mod frame;
 pub mod notice;

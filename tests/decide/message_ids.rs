@@ -2,6 +2,7 @@
 
 use oicq::engine::Settings;
 use oicq::id::{GroupNumber, Seq, ServiceNumber};
+use oicq::limits::DELIVERIES_PER_EVENT;
 use oicq::state::{Event, EventKind};
 use oicq::wire::client::Account;
 use oicq::wire::server::SystemKind;
@@ -327,6 +328,29 @@ fn a_confirmation_is_written_down_soon_and_with_those_of_others() {
 }
 
 #[test]
+fn what_has_arrived_at_more_users_than_one_event_holds_makes_several() {
+    let mut world = World::new();
+    let ann = world.user(b"ann");
+    let crowd = world.crowd(DELIVERIES_PER_EVENT + 1);
+    for receiver in &crowd {
+        world.does(ann, Request::Send { receiver: *receiver, content: b"hi" });
+    }
+    // While there is no room for them they become many.
+    world.journal.full = true;
+    for number in &crowd {
+        let user = world.session(*number);
+        world.leaves(user);
+    }
+    let events = world.events();
+    world.journal.full = false;
+    world.settle();
+    let written = deliveries(&world, events);
+    let sizes: Vec<_> = written.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [DELIVERIES_PER_EVENT, 1]);
+    assert!(written.iter().flatten().map(|(user, _)| *user).eq(crowd), "each of them once");
+}
+
+#[test]
 fn a_confirmation_goes_along_with_the_changes_of_its_turn() {
     let (mut world, ann, ben) = ann_and_ben();
     let ids = messages(&mut world, ann, ben, &[b"one"]);
@@ -544,6 +568,27 @@ fn bytes_that_a_session_without_ids_was_sent_count_when_they_are_acknowledged() 
     world.settle();
     world.settle();
     assert_eq!(world.waiting(ben), 0);
+}
+
+#[test]
+fn what_has_been_delivered_is_not_delivered_a_second_time() {
+    let mut world = World::new();
+    let (ann, ben) = (world.user(b"ann"), world.user(b"ben"));
+    world.deaf.push(ben.at);
+    world.does(ann, send(ben, b"one"));
+    let id = world.last_change();
+    // It is on its way on the first connection when it is sent on the second.
+    let (again, mail) = world.extended_and_mail(ben.number, IDS);
+    assert_eq!(mail, [numbered(&world, id, ann, b"one")]);
+    let events = world.events();
+    world.deaf.clear();
+    world.settle();
+    world.settle();
+    assert_eq!(world.event_names(events), ["delivered"]);
+    world.confirms(again, id);
+    world.settle();
+    assert_eq!(world.event_names(events), ["delivered"], "that changes nothing");
+    assert_eq!(world.engine.deadline(), None);
 }
 
 // What a confirmation has to keep to

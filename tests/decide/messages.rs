@@ -150,6 +150,35 @@ fn a_message_that_was_acknowledged_is_not_sent_again() {
 }
 
 #[test]
+fn deliveries_are_written_when_nobody_waits_for_it_or_after_a_second() {
+    let mut world = World::new();
+    let (ann, ben) = (world.user(b"ann"), world.user(b"ben"));
+    let later = |world: &mut World, millis| {
+        world.now.wall.0 += millis;
+        world.now.mono.0 += millis;
+    };
+    // Its receipt comes in at the end of the turn.
+    world.does(ann, send(ben.number, b"one"));
+    let events = world.events();
+    later(&mut world, 60);
+    world.ask(ann.at, ann.number, Request::Test);
+    assert_eq!(world.event_names(events), [""; 0], "the reply waits for no sync");
+    world.pass(0);
+    assert_eq!(world.event_names(events), ["delivered"], "a turn without a word to anybody");
+
+    world.does(ann, send(ben.number, b"two"));
+    let events = world.events();
+    for _ in 0..9 {
+        later(&mut world, 110);
+        world.ask(ann.at, ann.number, Request::Test);
+    }
+    assert_eq!(world.event_names(events), [""; 0]);
+    later(&mut world, 10);
+    world.ask(ann.at, ann.number, Request::Test);
+    assert_eq!(world.event_names(events), ["delivered"], "every turn has had something to say");
+}
+
+#[test]
 fn messages_that_were_not_acknowledged_are_sent_again_until_they_are() {
     let mut world = World::new();
     let (ann, ben) = (world.user(b"ann"), world.user(b"ben"));
@@ -606,4 +635,85 @@ fn what_is_acknowledged_after_a_logout_is_delivered_too() {
     world.deaf.clear();
     world.settle();
     assert_eq!(world.log_in(ben.at, ben.number, 0), []);
+}
+
+#[test]
+fn what_is_acknowledged_after_several_sessions_on_a_connection_is_looked_at_for_each() {
+    let mut world = with_mailboxes(2, 1 << 20);
+    let (ann, ben) = (world.user(b"ann"), world.user(b"ben"));
+    let cay = User { number: world.registered(account(b"cay")), at: ben.at };
+    let log_out = Request::SetMode { mode: 4 };
+    world.deaf.push(ben.at);
+    world.does(ann, send(ben.number, b"one"));
+    let one = world.take(ben.at);
+    world.does(ben, log_out);
+    world.log_in(cay.at, cay.number, 0);
+    world.does(ann, send(cay.number, b"two"));
+    world.does(cay, log_out);
+    assert_eq!(world.log_in(ben.at, ben.number, 0), one);
+    world.does(ann, send(ben.number, b"three"));
+    world.does(ben, log_out);
+
+    world.takes_unnoticed(ben.at, bytes_on_the_wire(&one[0]));
+    world.turn(|engine, journal| {
+        engine.handle_acknowledged(ben.at, journal.acknowledged[&ben.at]);
+    });
+    world.settle();
+    assert_eq!(world.waiting(ben), 1, "the first one has arrived");
+    world.does(ann, send(ben.number, b"four"));
+    // All that was sent has arrived now, which makes room.
+    world.takes_unnoticed(ben.at, 1_000);
+    world.does(ann, send(ben.number, b"five"));
+    assert_eq!(
+        world.session_and_mail(ben.number).1,
+        [message(ann, b"four"), message(ann, b"five")]
+    );
+}
+
+#[test]
+fn nobody_is_remembered_on_a_connection_that_holds_nothing_of_theirs() {
+    let mut world = World::new();
+    let (ann, ben) = (world.user(b"ann"), world.user(b"ben"));
+    let other = |number| User { number, at: ben.at };
+    let cay = other(world.registered(account(b"cay")));
+    let dan = other(world.registered(account(b"dan")));
+    let log_out = Request::SetMode { mode: 4 };
+    world.deaf.push(ben.at);
+    world.does(ann, send(ben.number, b"one"));
+    let one = world.take(ben.at);
+    world.does(ben, log_out);
+    // Cay is sent nothing, while ben's message is still on its way.
+    world.log_in(cay.at, cay.number, 0);
+    world.does(cay, log_out);
+    world.takes_unnoticed(ben.at, bytes_on_the_wire(&one[0]));
+    world.turn(|engine, journal| {
+        engine.handle_acknowledged(ben.at, journal.acknowledged[&ben.at]);
+    });
+
+    world.log_in(dan.at, dan.number, 0);
+    world.does(ann, send(dan.number, b"two"));
+    world.takes_unnoticed(dan.at, 1_000);
+    world.session(cay.number);
+    assert!(world.engine.awaits_acknowledgement(dan.at), "her login does not look there");
+}
+
+#[test]
+fn a_connection_that_is_over_is_not_looked_at_once_another_has_its_id() {
+    let mut world = World::new();
+    let (ann, ben) = (world.user(b"ann"), world.user(b"ben"));
+    let dan = User { number: world.registered(account(b"dan")), at: ben.at };
+    world.deaf.push(ben.at);
+    world.does(ann, send(ben.number, b"one"));
+    world.take(ben.at);
+    world.leaves(ben);
+
+    world.turn(|engine, journal| {
+        engine.handle_connect(dan.at, [127, 0, 0, 1].into(), journal);
+    });
+    world.journal.acknowledged.remove(&dan.at);
+    world.log_in(dan.at, dan.number, 0);
+    world.does(ann, send(dan.number, b"two"));
+    world.takes_unnoticed(dan.at, 1_000);
+    assert_eq!(world.session_and_mail(ben.number).1, [message(ann, b"one")]);
+    assert!(world.engine.awaits_acknowledgement(dan.at), "ben's login does not look there");
 }

@@ -20,7 +20,8 @@ use crate::live::{
 };
 
 const ANN: ServiceNumber = ServiceNumber(10_001);
-const OPTIONS: &[&str] = &["--operator", "10001"];
+/// Room is the log's alone here.
+const OPTIONS: &[&str] = &["--operator", "10001", "--black-box", "0"];
 /// As `oicqd` of the kit has it.
 const SEGMENT: u64 = 64 << 10;
 const SMALL_DISK: u64 = 1 << 20;

@@ -146,6 +146,26 @@ fn a_script_that_ends_has_said_what_has_arrived() {
 }
 
 #[test]
+fn a_script_that_quits_has_said_what_it_has_shown() {
+    let server = Server::start(&[]);
+    let mut ann = Script::start(server.address(), &[]);
+    register(&mut ann, "ann");
+    let bob = server.offline_user("bob");
+    for round in 0..8 {
+        ann.say(&format!("send {bob} {round}"));
+        ann.until("done command=send");
+        let mut script = Script::start(server.address(), &[]);
+        script.say(&format!("login {bob} password={PASSWORD}"));
+        script.say(&format!("wait message text={round} 40s"));
+        script.say("quit");
+        let (status, lines, errors) = script.end();
+        assert_eq!((status, &*errors), (Some(0), ""));
+        assert_eq!(ids(&lines, "message"), ids(&ann.seen, "sent")[round..], "{lines:?}");
+        nothing_waits(&server);
+    }
+}
+
+#[test]
 fn a_message_whose_confirmation_got_lost_is_not_shown_again() {
     let server = Server::start(&[]);
     let relay = Relay::start(server.address());

@@ -1,6 +1,7 @@
 //! Passwords appear nowhere: not in the data folder, not on standard error, not in what tools print.
 
 use std::fs;
+use std::path::PathBuf;
 
 use oicq::codec::profile::Profile;
 use oicq::codec::secret::Secret;
@@ -59,8 +60,12 @@ fn a_password_is_seen_nowhere_however_much_is_said() {
     }
     let said = server.stop_in_place().stderr;
     assert!(!said.is_empty() && !has_mark(said.as_bytes()), "{said}");
-    for entry in fs::read_dir(&data).unwrap() {
-        let path = entry.unwrap().path();
-        assert!(!has_mark(&fs::read(&path).unwrap()), "{}", path.display());
+    let folders = [data.clone(), data.join("black-box")];
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let is_box = |path: &&PathBuf| path.extension().is_some_and(|end| end == "box");
+    assert!(paths.iter().any(|path| is_box(&path)), "{paths:?}");
+    for path in paths.iter().filter(|path| path.is_file()) {
+        assert!(!has_mark(&fs::read(path).unwrap()), "{}", path.display());
     }
 }

@@ -1,5 +1,6 @@
 //! The real server as a process, and clients that speak to it over real sockets.
 //!
+//! What each server has recorded of its input is replayed when it has ended, and must lead to the same output.
 //! A server is killed when it is dropped, and what it said on standard error is shown if the test has
 //! failed. Nothing here sleeps to let something happen: it waits for what the other side says.
 
@@ -26,7 +27,7 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::kit::Got;
+use crate::kit::{Got, replayed};
 
 /// The longest that anything is waited for before the test has failed.
 pub const PATIENCE: Duration = Duration::from_secs(40);
@@ -194,8 +195,16 @@ impl Server {
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
         }
+        self.check_recording();
         let stdout = self.lines.try_iter().collect();
         Ended { status, stdout, stderr: self.stderr() }
+    }
+
+    /// What it has recorded leads to the same output again, unless the test has taken its folder away.
+    fn check_recording(&mut self) {
+        if !self.addresses.is_empty() && self.data.is_dir() && !thread::panicking() {
+            replayed::identically(&self.data);
+        }
     }
 
     /// Stops it as one should.
@@ -271,8 +280,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if self.is_running() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            self.check_recording();
+        }
         if thread::panicking() {
             eprintln!("--- the server's standard error:\n{}---", self.stderr());
         }
@@ -642,8 +654,16 @@ pub fn result(command: &str, data: &Path, options: &[&str]) -> String {
     out
 }
 
+/// The state's digest and the last sequence number.
 pub fn digest(data: &Path) -> String {
     result("replay", data, &["--digest"])
+}
+
+/// The state's digest alone: an event that tells a digest changes nothing but the last sequence number.
+pub fn state(data: &Path) -> String {
+    let line = digest(data);
+    let end = line.find(" seq ").expect("it ends with the last sequence number");
+    line[..end].to_owned()
 }
 
 /// A number of `stat`'s.

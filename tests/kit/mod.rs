@@ -9,6 +9,7 @@ pub mod extended;
 pub mod golden;
 pub mod people;
 pub mod play;
+pub mod replayed;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -173,7 +174,10 @@ impl World {
         world
     }
 
+    /// The state's digest; the state agrees with itself.
+    #[track_caller]
     pub fn digest(&self) -> Digest {
+        assert_eq!(self.engine.state().find_contradiction(), None);
         self.engine.state().digest()
     }
 

@@ -62,6 +62,11 @@ impl Happening<'_> {
         format!("{seq:>8}  {time}  {kind:<18}  {}", self.words())
     }
 
+    /// Kind, and what happened to whom.
+    pub(crate) fn summary(&self) -> String {
+        format!("{}: {}", self.event.kind(), self.words())
+    }
+
     /// One object: `seq`, `time`, `kind`, and the event's fields.
     pub(crate) fn json(&self) -> Value {
         let mut object = Map::new();
@@ -181,6 +186,7 @@ impl Told<'_> {
                 format!("{} no longer monitors {}", self.who(operator), watched.join(", "))
             }
             Event::Lost => "what stood here could not be saved".to_owned(),
+            Event::StateDigest { digest } => digest.to_string(),
         }
     }
 }
@@ -247,6 +253,7 @@ impl Happening<'_> {
                 "watched": self.unwatched().map(|user| user.0).collect::<Vec<_>>(),
             }),
             Event::Lost => json!({}),
+            Event::StateDigest { digest } => json!({ "digest": digest.to_string() }),
         }
     }
 }
@@ -374,7 +381,7 @@ mod tests {
     use crate::documented;
     use oicq::codec::packed::{Moves, Numbers, Receipts};
     use oicq::id::{Place, Seq};
-    use oicq::state::{EventKind, Stamp};
+    use oicq::state::{EventKind, RunningDigest, Stamp};
 
     const ANN: ServiceNumber = ServiceNumber(10_001);
     const BEN: ServiceNumber = ServiceNumber(10_002);
@@ -403,7 +410,10 @@ mod tests {
             password_hash,
             profile,
         };
+        // Of a state with nothing in it.
+        let digest = RunningDigest::from_bytes([0; RunningDigest::BYTES]);
         vec![
+            (Event::StateDigest { digest }, "00000000000000000000000000000000"),
             (registered(ANN, b"ann"), r#"10001 "ann", asks before it is added"#),
             (registered(BEN, b"ben"), r#"10002 "ben", asks before it is added"#),
             (changed(None, None), r#"10001 "ann"; the profile is now: age 20"#),

@@ -147,6 +147,11 @@ impl Source {
         Ok(base_seq(&Reader::open(&self.storage).map_err(failed)?))
     }
 
+    /// The last sequence number of the log as it is now.
+    pub(crate) fn last_seq(&self) -> Result<Seq, Failure> {
+        Reader::open(&self.storage).and_then(|reader| reader.reach()).map_err(failed)
+    }
+
     /// Reads all that can be read, over what is damaged, and gives it to `sink` with fillers for what is lost.
     pub(crate) fn salvage(&self, sink: &mut impl Sink) -> Result<(Survey, Salvaged), Failure> {
         let survey = self.survey()?;
@@ -268,7 +273,9 @@ impl Source {
     /// What stands in the log is no event, or none that fits.
     pub(crate) fn nonsense(&self, seq: Seq, error: &dyn Display) -> Failure {
         let folder = self.folder.display();
-        Failure::Failed(format!("{folder}: sequence number {seq} holds {error}"))
+        Failure::Failed(format!(
+            "{folder}: sequence number {seq} holds {error}; run: oicq-tools verify {folder}"
+        ))
     }
 }
 
@@ -480,7 +487,7 @@ impl Happening<'_> {
                         && !left_out.iter().any(|friend| friend == number)
             }
             Event::Delivered { receipts } => receipts.iter().any(|(user, _)| user == number),
-            Event::Lost => false,
+            Event::Lost | Event::StateDigest { .. } => false,
         }
     }
 

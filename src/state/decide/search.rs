@@ -14,6 +14,7 @@ use std::fmt;
 
 use crate::codec::charset::Charset;
 use crate::codec::profile::Profile;
+use crate::codec::{Reader, Write};
 use crate::id::ServiceNumber;
 use condition::{Column, Condition, Row, Scratch, Value};
 
@@ -44,6 +45,8 @@ impl std::error::Error for BadQuery {}
 /// A statement that is understood.
 #[derive(Debug)]
 pub struct Query {
+    /// As it came.
+    statement: Box<[u8]>,
     condition: Option<Condition>,
     /// Columns to sort by, most significant first; no column twice, and nothing that the numbers'
     /// ascending order gives by itself.
@@ -127,6 +130,44 @@ impl Search {
             }
         }
         true
+    }
+
+    /// Appends the search as far as it is.
+    pub fn save(&self, out: &mut Vec<u8>) {
+        out.put_string(&self.query.statement);
+        out.put_u32(self.next.map_or(0, |next| next.0));
+        out.put_u16(u16::try_from(self.best.len()).unwrap_or(u16::MAX));
+        for candidate in &self.best {
+            out.put_u32(candidate.number.0);
+            for key in &candidate.key {
+                match key {
+                    Key::Number(number) => out.put_u64(number.cast_unsigned()),
+                    Key::Text(text) => out.put_string(text),
+                }
+            }
+        }
+    }
+
+    /// A search that was saved; `None` if the bytes are none.
+    pub fn restore(reader: &mut Reader<'_>, charset: Charset) -> Option<Self> {
+        let query = Query::parse(reader.string().ok()?, charset).ok()?;
+        let mut search = Self::new(query);
+        let next = reader.u32().ok()?;
+        search.next = (next > 0).then_some(ServiceNumber(next));
+        let found = usize::from(reader.u16().ok()?);
+        if found > search.query.limit {
+            return None;
+        }
+        for _ in 0..found {
+            let number = ServiceNumber(reader.u32().ok()?);
+            let key = search.query.order.iter().map(|order| match order.column {
+                Column::Number(_) => reader.u64().ok().map(|key| Key::Number(key.cast_signed())),
+                Column::Text(_) => reader.string().ok().map(|text| Key::Text(text.into())),
+            });
+            let key = key.collect::<Option<_>>()?;
+            search.best.push(Candidate { number, key });
+        }
+        Some(search)
     }
 
     /// The users found, in the order that was asked for.

@@ -32,6 +32,8 @@ pub(crate) enum ToServer {
     StopFile(ServiceNumber),
     /// No more pieces to anyone.
     StopFiles,
+    /// Nothing more. Who waits for it is told once the system has what came before.
+    Last(Sender<()>),
 }
 
 /// A file that is being sent.
@@ -155,6 +157,11 @@ impl Writer {
                 Ok(ToServer::StopFiles) => {
                     self.files.clear();
                     Ok(())
+                }
+                Ok(ToServer::Last(written)) => {
+                    // Who has waited long enough is gone.
+                    let _ = written.send(());
+                    break;
                 }
                 Err(TryRecvError::Empty) => self.send_piece(),
                 Err(TryRecvError::Disconnected) => break,

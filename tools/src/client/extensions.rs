@@ -483,6 +483,19 @@ mod tests {
     }
 
     #[test]
+    fn a_new_friends_state_may_come_before_the_message_that_waits_for_room() {
+        let mut session = session_with(Extensions::ALL);
+        let (state, sign) = (Presence::DoNotDisturb, Sign::System(SystemKind::Agreed));
+        receive(&mut session, &ServerPacket::FriendPresence { number: BOB, state });
+        let (id, time, text) = (Seq(5), UnixMillis(0), &b""[..]);
+        receive(&mut session, &ServerPacket::Numbered { id, time, sign, number: BOB, text });
+        lines(&mut session);
+        start(&mut session, "friends");
+        let friend = "friend number=10002 group=1 state=busy portrait=0 nickname=\"\"";
+        assert_eq!(lines(&mut session)[1], friend);
+    }
+
+    #[test]
     fn what_was_not_granted_is_not_expected() {
         let mut session = session();
         result(&mut session, 0x03, true, 7, "");

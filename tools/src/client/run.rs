@@ -4,7 +4,7 @@
 //! is done. What commands and packets mean, the session knows.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use oicq::cli::page::terminal_width;
@@ -26,6 +26,8 @@ use crate::failure::Failure;
 
 /// After this much silence the client says something: a third of what the server allows.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long one who quits waits at most for the system to take what is still to be sent.
+const LEAVING: Duration = Duration::from_secs(1);
 /// Events that a `wait` may still ask for; older ones are forgotten.
 const EVENTS_KEPT: usize = 1_024;
 /// Lines that wait for the ones before them, when people type ahead.
@@ -129,7 +131,10 @@ impl Runner {
             if self.is_through() {
                 self.confirm()?;
             }
-            if self.state.quit || (self.is_through() && self.session.is_idle()) {
+            if self.state.quit {
+                return self.leave();
+            }
+            if self.is_through() && self.session.is_idle() {
                 return Ok(());
             }
             self.ask();
@@ -156,6 +161,19 @@ impl Runner {
     fn confirm(&mut self) -> Result<(), Failure> {
         self.session.confirm();
         self.flush()
+    }
+
+    /// Says which messages have been shown, lest they come again, and waits for no answer to anything.
+    fn leave(&mut self) -> Result<(), Failure> {
+        self.confirm()?;
+        let (last, written) = channel();
+        if let Some(to_server) = self.to_server.take()
+            && to_server.send(ToServer::Last(last)).is_ok()
+        {
+            // A server that takes nothing is not waited for any longer.
+            let _ = written.recv_timeout(LEAVING);
+        }
+        Ok(())
     }
 
     fn handle(&mut self, input: Input) -> Result<(), Failure> {

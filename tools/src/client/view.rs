@@ -17,6 +17,8 @@ use super::events::Event;
 pub(crate) struct View {
     groups: BTreeMap<GroupNumber, Group>,
     names: BTreeMap<ServiceNumber, String>,
+    /// States that came before the message that somebody is a friend now: that one may wait for room.
+    early: BTreeMap<ServiceNumber, Presence>,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +39,7 @@ impl View {
     /// What the reply to a login tells.
     pub(crate) fn handle_login(&mut self, groups: &[GroupEntry<'_>], charset: Charset) {
         self.groups.clear();
+        self.early.clear();
         for entry in groups {
             let group = self.groups.entry(entry.group).or_default();
             group.name = charset.decode(entry.name).into_owned();
@@ -51,6 +54,7 @@ impl View {
     /// Forgets the list, and keeps the names.
     pub(crate) fn handle_logout(&mut self) {
         self.groups.clear();
+        self.early.clear();
     }
 
     /// A user's nickname.
@@ -78,16 +82,18 @@ impl View {
     /// A friend was added.
     pub(crate) fn handle_added(&mut self, number: ServiceNumber) {
         if self.group_of(number).is_none() {
+            let state = self.early.remove(&number);
             let first = self.groups.entry(GroupNumber::FIRST).or_default();
-            first.friends.insert(number, Friend::default());
+            first.friends.insert(number, Friend { state, ..Friend::default() });
         }
     }
 
     /// A friend is seen so from now on.
     pub(crate) fn handle_presence(&mut self, number: ServiceNumber, state: Presence) {
         let mut groups = self.groups.values_mut();
-        if let Some(friend) = groups.find_map(|group| group.friends.get_mut(&number)) {
-            friend.state = Some(state);
+        match groups.find_map(|group| group.friends.get_mut(&number)) {
+            Some(friend) => friend.state = Some(state),
+            None => _ = self.early.insert(number, state),
         }
     }
 

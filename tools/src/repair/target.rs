@@ -13,8 +13,8 @@ use oicq::compaction::kept_size;
 use oicq::id::{MonoMillis, Seq, UnixMillis};
 use oicq::log::format::{parse_base_name, parse_segment_name};
 use oicq::log::{
-    self, Access, AppendError, BaseWriter, DiskStorage, Durability, End, Failed, Identity, Lock,
-    Log, Options, Origin, Reader, Step, Storage, StoredFile, Torn,
+    self, Access, AppendError, BLACK_BOX, BaseWriter, DiskStorage, Durability, End, Failed,
+    Identity, Lock, Log, Options, Origin, Reader, Step, Storage, StoredFile, Torn,
 };
 use oicq::state::{Digest, EventKind, State, kept_digest};
 
@@ -64,7 +64,7 @@ impl Target {
         for entry in fs::read_dir(folder).map_err(cannot)? {
             let name = entry.map_err(cannot)?.file_name();
             let own = name.to_str().is_some_and(|name| {
-                [LOCK, COMPACT].contains(&name)
+                [LOCK, COMPACT, BLACK_BOX].contains(&name)
                     || DRAFTS.contains(&name)
                     || parse_segment_name(name).is_some()
                     || parse_base_name(name).is_some()

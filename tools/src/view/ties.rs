@@ -85,7 +85,7 @@ impl Ties {
                 let was_watched = self.watchers.remove(&operator);
                 operator == user || was_watched
             }
-            Event::Lost => false,
+            Event::Lost | Event::StateDigest { .. } => false,
         }
     }
 }
@@ -118,6 +118,6 @@ pub(super) fn users_of(event: &Event<'_>, state: &State) -> Vec<ServiceNumber> {
         Event::MonitoringEnded { operator } => {
             [operator].into_iter().chain(state.watched_by(operator)).collect()
         }
-        Event::Lost => Vec::new(),
+        Event::Lost | Event::StateDigest { .. } => Vec::new(),
     }
 }

@@ -149,8 +149,9 @@ impl Parser<'_> {
             [] | [TokenWithSpan { token: Token::EOF, .. }] => {}
             _ => return Err(self.expected("the end")),
         }
-        let Self { statement: Statement { charset, .. }, needs_online, .. } = self;
-        Ok(Query { condition, order, limit, needs_online, charset })
+        let Self { statement: Statement { bytes, charset }, needs_online, .. } = self;
+        let statement = bytes.into();
+        Ok(Query { statement, condition, order, limit, needs_online, charset })
     }
 
     fn order(&mut self) -> Result<Vec<Order>, BadQuery> {

@@ -1,0 +1,256 @@
+//! Reading a recording: which files there are, and the entries of each, as far as they can be believed.
+//!
+//! Never repairs and never guesses: behind the first chunk that fails its check, a file has ended.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use super::entry::{self, Entry};
+use super::format::{
+    CHUNK_HEADER_LEN, CHUNK_MAX, HEADER_LEN, Header, HeaderFault, KEPT_MAX, chained, parse_name,
+};
+use crate::codec::Reader;
+use crate::engine::Settings;
+use crate::id::{MonoMillis, Now, UnixMillis};
+
+/// The files of a folder that are a recording.
+pub struct Recording {
+    files: Vec<BoxFile>,
+    unreadable: Vec<Unreadable>,
+}
+
+/// A file of a recording whose header is whole.
+#[derive(Clone, Debug)]
+pub struct BoxFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it begins with.
+    pub header: Header,
+}
+
+/// A file that cannot be read as part of a recording.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unreadable {
+    /// Its header is not whole: it had not been written when the power went, or was damaged.
+    NoHeader(PathBuf),
+    /// A newer program wrote it.
+    Newer(PathBuf),
+    /// The sessions that it begins with fail their check.
+    Kept(PathBuf),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHeader(path) => write!(f, "{}: its header is not whole", path.display()),
+            Self::Newer(path) => write!(f, "{}: a newer version has written it", path.display()),
+            Self::Kept(path) => {
+                write!(f, "{}: the sessions that it begins with fail their check", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+impl Recording {
+    /// Finds the files of a folder, in order. A folder that does not exist has none.
+    ///
+    /// # Errors
+    /// If the folder or a file of it cannot be read.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let mut names = Vec::new();
+        match std::fs::read_dir(folder) {
+            Ok(entries) => {
+                for entry in entries {
+                    names.extend(entry?.file_name().into_string());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        names.retain(|name| parse_name(name).is_some());
+        names.sort_unstable();
+        let mut recording = Self { files: Vec::new(), unreadable: Vec::new() };
+        for name in names {
+            match BoxFile::open(folder.join(name)) {
+                Ok(Ok(file)) => recording.files.push(file),
+                Ok(Err(unreadable)) => recording.unreadable.push(unreadable),
+                // The server has removed it meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(recording)
+    }
+
+    /// The files whose headers are whole, in the order of their steps.
+    #[must_use]
+    pub fn files(&self) -> &[BoxFile] {
+        &self.files
+    }
+
+    /// The others.
+    #[must_use]
+    pub fn unreadable(&self) -> &[Unreadable] {
+        &self.unreadable
+    }
+
+    /// The last step that can be read; 0 where there is none.
+    #[must_use]
+    pub fn last_step(&self) -> u64 {
+        let Some(last) = self.files.last() else { return 0 };
+        let mut steps = last.header.first_step.saturating_sub(1);
+        if let Ok(Ok((_, mut entries))) = last.read() {
+            while let Ok(Some(entry)) = entries.next() {
+                steps += u64::from(matches!(entry, Entry::Input(_)));
+            }
+        }
+        steps
+    }
+}
+
+/// What a file's steps begin from, beside the state.
+pub struct Beginning {
+    /// What the server was told at its start.
+    pub settings: Settings,
+    /// All that the engine knew: see [`Engine::restore`](crate::engine::Engine::restore).
+    pub kept: Vec<u8>,
+}
+
+impl BoxFile {
+    fn open(path: PathBuf) -> io::Result<Result<Self, Unreadable>> {
+        let mut bytes = [0; HEADER_LEN];
+        match File::open(&path)?.read_exact(&mut bytes) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(Err(Unreadable::NoHeader(path)));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(match Header::decode(&bytes) {
+            Ok(header) => Ok(Self { path, header }),
+            Err(HeaderFault::NoHeader) => Err(Unreadable::NoHeader(path)),
+            Err(HeaderFault::Newer) => Err(Unreadable::Newer(path)),
+        })
+    }
+
+    /// What it begins from, and its entries.
+    ///
+    /// # Errors
+    /// If the file cannot be read; inside, if what it begins from fails its check.
+    pub fn read(&self) -> io::Result<Result<(Beginning, Entries), Unreadable>> {
+        let unreadable = || Ok(Err(Unreadable::Kept(self.path.clone())));
+        let mut file = BufReader::with_capacity(1 << 16, File::open(&self.path)?);
+        let mut header = [0; HEADER_LEN];
+        file.read_exact(&mut header)?;
+        let length = usize::try_from(self.header.kept_len).unwrap_or(usize::MAX);
+        if length > KEPT_MAX {
+            return unreadable();
+        }
+        // Memory grows with what is there, not with what the header says.
+        let mut kept = Vec::new();
+        (&mut file).take(length as u64).read_to_end(&mut kept)?;
+        let checksum = chained(self.header.seed(), &[&kept]);
+        if !fill(&mut file, &mut header[..4])? || header[..4] != checksum.to_be_bytes() {
+            return unreadable();
+        }
+        let mut reader = Reader::new(&kept);
+        let Ok(settings) = Settings::read(&mut reader) else { return unreadable() };
+        let kept = reader.rest().to_vec();
+        let mut reader = Reader::new(&kept);
+        let (Ok(mono), Ok(wall)) = (reader.u64(), reader.u64()) else { return unreadable() };
+        let entries = Entries {
+            file,
+            chunk: Vec::new(),
+            at: 0,
+            now: Now { wall: UnixMillis(wall), mono: MonoMillis(mono) },
+            checksum,
+            is_torn: false,
+        };
+        Ok(Ok((Beginning { settings, kept }, entries)))
+    }
+}
+
+/// The entries of a file, one after the other.
+pub struct Entries {
+    file: BufReader<File>,
+    chunk: Vec<u8>,
+    at: usize,
+    now: Now,
+    checksum: u32,
+    is_torn: bool,
+}
+
+impl Entries {
+    /// The next entry, as long as there is one that can be believed.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    #[allow(clippy::should_implement_trait, reason = "an entry lives until the next one")]
+    pub fn next(&mut self) -> io::Result<Option<Entry<'_>>> {
+        if self.at == self.chunk.len() && !self.load()? {
+            return Ok(None);
+        }
+        let mut reader = Reader::new(&self.chunk[self.at..]);
+        match entry::read(&mut reader, &mut self.now) {
+            Ok(entry) => {
+                self.at = self.chunk.len() - reader.remaining();
+                Ok(Some(entry))
+            }
+            Err(entry::NoEntry) => {
+                self.is_torn = true;
+                self.at = self.chunk.len();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether something stands behind the last entry that fails its check: it was being written when the
+    /// power went, or was damaged.
+    #[must_use]
+    pub const fn is_torn(&self) -> bool {
+        self.is_torn
+    }
+
+    fn load(&mut self) -> io::Result<bool> {
+        if self.is_torn {
+            return Ok(false);
+        }
+        self.at = 0;
+        self.chunk.clear();
+        let mut header = [0; CHUNK_HEADER_LEN];
+        if self.file.by_ref().take(1).read(&mut header)? == 0 {
+            return Ok(false);
+        }
+        self.is_torn = true;
+        if !fill(&mut self.file, &mut header[1..])? {
+            return Ok(false);
+        }
+        let (length, checksum) = header.split_at(4);
+        let mut fields = Reader::new(&header);
+        let count = fields.u32().ok().and_then(|length| usize::try_from(length).ok());
+        let Some(count) = count.filter(|count| (1..=CHUNK_MAX).contains(count)) else {
+            return Ok(false);
+        };
+        (&mut self.file).take(count as u64).read_to_end(&mut self.chunk)?;
+        let actual = chained(self.checksum, &[length, &self.chunk]);
+        if self.chunk.len() < count || checksum != actual.to_be_bytes() {
+            self.chunk.clear();
+            return Ok(false);
+        }
+        (self.checksum, self.is_torn) = (actual, false);
+        Ok(true)
+    }
+}
+
+/// Fills all of `buffer`; false where the file ends before.
+fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+    match file.read_exact(buffer) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}

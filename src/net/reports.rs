@@ -1,0 +1,163 @@
+//! Waiting for what the poller has to report, and the reports.
+//!
+//! Owns how the system is asked. On Linux that is one call: the poller's own way sets a timer and looks at its
+//! notification with five, each time. Everything is registered to be reported as long as it is so (`kernel`), so
+//! nothing is lost with a report that is not acted on.
+
+use std::io;
+use std::time::Duration;
+
+use polling::{Events, Poller};
+
+/// Reports that are taken at once; what there is beyond is reported the next time.
+const REPORTS: usize = 1_024;
+/// The poller's key for its own notification.
+const NOTIFICATION: usize = usize::MAX;
+
+/// What is reported of a source.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Report {
+    /// The key that it was registered with.
+    pub(super) key: usize,
+    /// Bytes, a connection or an end can be read.
+    pub(super) readable: bool,
+    /// Nothing can be sent any more.
+    pub(super) hung_up: bool,
+}
+
+/// The reports of one turn.
+pub(super) struct Reports {
+    list: Vec<Report>,
+    events: Events,
+    #[cfg(target_os = "linux")]
+    buffer: Vec<rustix::event::epoll::Event>,
+}
+
+impl Reports {
+    /// None yet.
+    pub(super) fn new() -> Self {
+        Self {
+            list: Vec::with_capacity(REPORTS),
+            events: Events::new(),
+            #[cfg(target_os = "linux")]
+            buffer: Vec::with_capacity(REPORTS),
+        }
+    }
+
+    /// All that were there when it was last waited.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Report> + '_ {
+        self.list.iter().copied()
+    }
+
+    /// Waits until there is something to report, somebody has notified the poller, or the time is over.
+    #[cfg(target_os = "linux")]
+    pub(super) fn wait(&mut self, poller: &Poller, timeout: Option<Duration>) -> io::Result<()> {
+        use rustix::buffer::spare_capacity;
+        use rustix::event::{Timespec, epoll};
+        use rustix::io::Errno;
+
+        self.list.clear();
+        self.buffer.clear();
+        // One that is too long for the system is none.
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        match epoll::wait(poller, spare_capacity(&mut self.buffer), timeout.as_ref()) {
+            // A signal has come: whoever wants to know sees it by itself.
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut is_notified = false;
+        for event in &self.buffer {
+            let key = usize::try_from(event.data.u64()).unwrap_or(NOTIFICATION);
+            if key == NOTIFICATION {
+                is_notified = true;
+                continue;
+            }
+            // Copied out: the system's layout is packed.
+            let flags = event.flags;
+            let ends = epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+            let readable = ends | epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
+            let (readable, hung_up) = (flags.intersects(readable), flags.intersects(ends));
+            self.list.push(Report { key, readable, hung_up });
+        }
+        if is_notified {
+            // Only the poller can take its notification back. What else it reports stands here already, or is
+            // reported again.
+            self.events.clear();
+            poller.wait(&mut self.events, Some(Duration::ZERO))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to report, somebody has notified the poller, or the time is over.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn wait(&mut self, poller: &Poller, timeout: Option<Duration>) -> io::Result<()> {
+        self.events.clear();
+        poller.wait(&mut self.events, timeout)?;
+        self.list.clear();
+        self.list.extend(self.events.iter().map(|event| Report {
+            key: event.key,
+            readable: event.readable,
+            hung_up: event.is_interrupt() || event.is_err() == Some(true),
+        }));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::Shutdown;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    use polling::Event;
+
+    use super::super::kernel::Registered;
+    use super::*;
+
+    fn reported(reports: &mut Reports, poller: &Poller) -> Vec<Report> {
+        reports.wait(poller, Some(Duration::ZERO)).unwrap();
+        reports.iter().collect()
+    }
+
+    #[test]
+    fn what_can_be_read_is_reported_until_it_is_read() {
+        let poller = Arc::new(Poller::new().unwrap());
+        let (here, mut there) = UnixStream::pair().unwrap();
+        let here = Registered::new(here, &poller, Event::readable(5)).unwrap();
+        let mut reports = Reports::new();
+        assert_eq!(reported(&mut reports, &poller), []);
+        there.write_all(b"xy").unwrap();
+        let readable = Report { key: 5, readable: true, hung_up: false };
+        for _ in 0..3 {
+            assert_eq!(reported(&mut reports, &poller), [readable]);
+        }
+        here.set_interest(Event::none(5)).unwrap();
+        assert_eq!(reported(&mut reports, &poller), []);
+        here.set_interest(Event::readable(5)).unwrap();
+        (&*here).read_exact(&mut [0; 2]).unwrap();
+        assert_eq!(reported(&mut reports, &poller), []);
+        there.shutdown(Shutdown::Both).unwrap();
+        assert_eq!(reported(&mut reports, &poller), [Report { hung_up: true, ..readable }]);
+    }
+
+    #[test]
+    fn a_notification_wakes_it_once_and_hides_nothing() {
+        let poller = Arc::new(Poller::new().unwrap());
+        let (here, mut there) = UnixStream::pair().unwrap();
+        let _here = Registered::new(here, &poller, Event::readable(5)).unwrap();
+        let mut reports = Reports::new();
+        for _ in 0..3 {
+            poller.notify().unwrap();
+            reports.wait(&poller, None).unwrap();
+            assert_eq!(reports.iter().count(), 0);
+            assert_eq!(reported(&mut reports, &poller), []);
+        }
+        there.write_all(b"x").unwrap();
+        poller.notify().unwrap();
+        for _ in 0..2 {
+            let all = reported(&mut reports, &poller);
+            assert_eq!(all, [Report { key: 5, readable: true, hung_up: false }]);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Packets with fillers in place of what is not to be kept: passwords always, texts where that is asked for.
+//!
+//! Owns which fields those are. A packet keeps its layout, and is answered as the one that it stands for.
+
+use super::client::{Account, ClientPacket, Request};
+use super::server::{FriendEntry, GroupEntry, ServerPacket, UserEntry};
+use crate::codec::blank::{blank, blank_alike, blank_password};
+use crate::codec::charset::{Breaks, Charset};
+use crate::codec::profile::Profile;
+
+impl ClientPacket<'_> {
+    /// Whether the packet carries a password.
+    #[must_use]
+    pub const fn has_password(&self) -> bool {
+        matches!(
+            self.request,
+            Request::Register(_) | Request::LogIn { .. } | Request::ChangeProfile(_)
+        )
+    }
+
+    /// The packet with a filler in place of the password, if it carries one.
+    #[must_use]
+    pub fn without_password(self, charset: Charset) -> Self {
+        let account = |account: Account<'_>| blank_password(account.password, charset);
+        let request = match self.request {
+            Request::Register(it) => Request::Register(Account { password: account(it), ..it }),
+            Request::ChangeProfile(it) => {
+                Request::ChangeProfile(Account { password: account(it), ..it })
+            }
+            Request::LogIn { password, mode } => {
+                Request::LogIn { password: blank_password(password, charset), mode }
+            }
+            other => other,
+        };
+        Self { request, ..self }
+    }
+
+    /// The packet with fillers in place of what users write to each other: messages, reasons, pieces of files.
+    #[must_use]
+    pub fn without_messages(self, charset: Charset) -> Self {
+        let alike = |text| blank_alike(text, Breaks::Allowed, charset);
+        let request = match self.request {
+            Request::Send { receiver, content } => {
+                Request::Send { receiver, content: alike(content) }
+            }
+            Request::Broadcast { group, content } => {
+                Request::Broadcast { group, content: alike(content) }
+            }
+            Request::RequestFriend { friend, reason } => {
+                Request::RequestFriend { friend, reason: alike(reason) }
+            }
+            Request::FilePiece { friend, data } => Request::FilePiece { friend, data: blank(data) },
+            other => other,
+        };
+        Self { request, ..self }
+    }
+}
+
+impl ServerPacket<'_> {
+    /// The packet with a filler in place of every text, whoever wrote it.
+    #[must_use]
+    pub fn blanked(&self) -> Self {
+        let mut packet = self.clone();
+        match &mut packet {
+            Self::LoggedIn { groups, .. } => groups.iter_mut().for_each(blank_group),
+            Self::Message { text, .. }
+            | Self::Monitored { text, .. }
+            | Self::Result { text, .. }
+            | Self::Numbered { text, .. } => *text = blank(text),
+            Self::Profile { profile, .. } => *profile = blank_profile(profile),
+            Self::GroupAdded { name, .. }
+            | Self::GroupRenamed { name, .. }
+            | Self::FileOffered { name, .. } => *name = blank(name),
+            Self::Online { users, .. } | Self::Found { users, .. } => {
+                users.iter_mut().for_each(|UserEntry { nickname, city, .. }| {
+                    (*nickname, *city) = (blank(nickname), blank(city));
+                });
+            }
+            Self::FilePiece { data, .. } => *data = blank(data),
+            Self::Registered { .. }
+            | Self::GroupDeleted { .. }
+            | Self::FriendsMoved { .. }
+            | Self::FileAnswered { .. }
+            | Self::Tested { .. }
+            | Self::Extensions { .. }
+            | Self::FriendPresence { .. } => {}
+        }
+        packet
+    }
+}
+
+fn blank_group(group: &mut GroupEntry<'_>) {
+    group.name = blank(group.name);
+    for FriendEntry { nickname, .. } in &mut group.friends {
+        *nickname = blank(nickname);
+    }
+}
+
+/// The profile with a filler in place of every text.
+#[must_use]
+pub fn blank_profile<'a>(profile: &Profile<'a>) -> Profile<'a> {
+    Profile {
+        nickname: blank(profile.nickname),
+        real_name: blank(profile.real_name),
+        city: blank(profile.city),
+        address: blank(profile.address),
+        zip_code: blank(profile.zip_code),
+        school: blank(profile.school),
+        phone: blank(profile.phone),
+        pager: blank(profile.pager),
+        email: blank(profile.email),
+        hobbies: blank(profile.hobbies),
+        description: blank(profile.description),
+        ..*profile
+    }
+}
