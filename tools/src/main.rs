@@ -22,6 +22,7 @@ mod stat;
 mod state_view;
 mod times;
 mod verify;
+mod view;
 mod why;
 
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ const COMMANDS: &[Command] = &[
         about: replay::ABOUT,
         run: replay::run,
     },
+    Command { name: "view", arguments: view::ARGUMENTS, about: view::ABOUT, run: view::run },
     Command { name: "diff", arguments: diff::ARGUMENTS, about: diff::ABOUT, run: diff::run },
     Command { name: "why", arguments: why::ARGUMENTS, about: why::ABOUT, run: why::run },
     Command {

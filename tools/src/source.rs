@@ -59,13 +59,16 @@ impl Until {
     }
 }
 
-/// Whoever looks on while a log is run. First [`begin`](Self::begin), then [`event`](Self::event) for each
-/// event.
+/// Whoever looks on while a log is run. First [`begin`](Self::begin), then for each batch
+/// [`batch`](Self::batch), and [`event`](Self::event) for each of its events.
 pub(crate) trait Onlooker {
     /// The state before the first event: nothing, or what compacting has kept.
     fn begin(&mut self, _state: &State) -> Result<(), Failure> {
         Ok(())
     }
+
+    /// A batch has been read, whose events come next.
+    fn batch(&mut self, _batch: &Batch<'_>) {}
 
     /// An event has been applied. Breaking off leaves the others alone.
     fn event(&mut self, happening: &Happening<'_>) -> Result<ControlFlow<()>, Failure>;
@@ -261,12 +264,14 @@ impl Source {
         Texts { source: self, names: &outcome.names, charset: outcome.charset, open: None }
     }
 
-    fn damaged(&self, damage: &Damage) -> Failure {
+    /// The log is damaged.
+    pub(crate) fn damaged(&self, damage: &Damage) -> Failure {
         let folder = self.folder.display();
         Failure::Failed(format!("{damage}; run: oicq-tools verify {folder}"))
     }
 
-    fn nonsense(&self, seq: Seq, error: &dyn Display) -> Failure {
+    /// What stands in the log is no event, or none that fits.
+    pub(crate) fn nonsense(&self, seq: Seq, error: &dyn Display) -> Failure {
         let folder = self.folder.display();
         Failure::Failed(format!(
             "{folder}: sequence number {seq} holds {error}; run: oicq-tools verify {folder}"
@@ -355,6 +360,7 @@ impl<O: Onlooker> Run<'_, O> {
     /// Applies a batch's events behind those that are known.
     fn apply(&mut self, batch: &Batch<'_>, known: Seq) -> Result<ControlFlow<()>, Failure> {
         let outcome = &mut *self.outcome;
+        self.onlooker.batch(batch);
         for Record { seq, time, place, kind, payload, .. } in batch.records() {
             if seq <= known {
                 continue;
