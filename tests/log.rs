@@ -154,6 +154,24 @@ fn what_was_committed_comes_back_in_order_over_many_segments() {
 }
 
 #[test]
+fn the_last_file_alone_tells_how_far_a_log_reaches() {
+    let reach = |disk: &MemDisk| Reader::open(disk).unwrap().reach().unwrap();
+    let disk = MemDisk::new();
+    assert_eq!(reach(&disk), Seq::ZERO, "no log");
+    let (mut log, ..) = open(disk.clone());
+    for batches in 0..400 {
+        assert_eq!(reach(&disk), Seq(3 * batches));
+        fill(&mut log, 1);
+    }
+    assert!(segments(&disk) > 3, "it rolls");
+    let last =
+        disk.files().keys().rfind(|name| format::parse_segment_name(name).is_some()).cloned();
+    let (_, start, _) = batches_of(&disk).pop().unwrap();
+    change(&disk, &last.unwrap(), |bytes| bytes[at(start) + 40] ^= 1);
+    assert_eq!(reach(&disk), Seq(1197), "up to the first damage");
+}
+
+#[test]
 fn a_real_folder_keeps_a_log_and_its_text_can_be_read_at_any_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a/b");
@@ -533,6 +551,7 @@ fn check_superseded() {
     assert_eq!(collect(&disk, origin.seq).unwrap(), 3);
     assert_eq!(collect(&disk, origin.seq).unwrap(), 0);
     names[1..3].iter().for_each(|name| disk.put(name, before[name].clone()));
+    assert_eq!(Reader::open(&disk).unwrap().reach().unwrap(), Seq(1200));
     for found in [Found::Superseded, Found::Whole] {
         let (log, recovery, items) = open(disk.clone());
         assert_eq!(recovery.found, [found]);

@@ -2,9 +2,10 @@
 //!
 //! Owns the order of the checks, and the judgement whether what fails one is a torn end or damage.
 //! It only reads, with `pread` and in bounded memory, and never repairs, skips or guesses. How tools read
-//! what is damaged stands in `reader/lenient.rs`.
+//! what is damaged stands in `reader/lenient.rs`, how far a log reaches in `reader/reach.rs`.
 
 mod lenient;
+mod reach;
 
 pub use lenient::Identity;
 

@@ -10,7 +10,7 @@ use indicatif::{BinaryBytes, ProgressBar};
 use lexopt::{Arg, Parser, ValueExt as _};
 use oicq::cli::page::{Page, Row, terminal_width};
 use oicq::compaction::{CompactionError, KeepSince, Plan, collect};
-use oicq::id::{Seq, UnixMillis};
+use oicq::id::Seq;
 use oicq::log::{
     AppendError, DiskStorage, Durability, Lock, Log, OpenError, Options as LogOptions, Reader,
     Storage as _, discard,
@@ -19,6 +19,7 @@ use oicq::log::{
 use crate::failure::{Failure, print};
 use crate::options::{VERSION, answer, positional, required};
 use crate::source::{Source, progress};
+use crate::times;
 
 /// What the command takes, for the list of commands.
 pub(crate) const ARGUMENTS: &str = "DIR";
@@ -61,21 +62,14 @@ fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
     Ok(Some(Options { folder, keep_since, dry_run }))
 }
 
-/// A sequence number, a date or a time, in UTC as everything that the tools show.
+/// A sequence number, a date or a time.
 fn point(text: &str) -> Result<KeepSince, Failure> {
     if let Ok(seq) = text.parse() {
         return Ok(KeepSince::Seq(Seq(seq)));
     }
-    let utc = jiff::tz::TimeZone::UTC;
-    let time = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-        let civil = text.parse::<jiff::civil::DateTime>().ok();
-        Some(civil?.to_zoned(utc).ok()?.timestamp())
-    });
-    let millis = time.and_then(|time| u64::try_from(time.as_millisecond()).ok());
-    millis.map(|millis| KeepSince::Time(UnixMillis(millis))).ok_or_else(|| {
-        let expected = "a sequence number, or a date or time in UTC such as 2026-11-22 or \
-                        2026-11-22T03:12:00Z";
-        Failure::option("--keep-since", format!("{text:?} was given, expected {expected}"))
+    times::parse(text).map(KeepSince::Time).ok_or_else(|| {
+        let error = format!("{text:?} was given, expected a sequence number, or {}", times::FORMS);
+        Failure::option("--keep-since", error)
     })
 }
 

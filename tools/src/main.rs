@@ -6,8 +6,12 @@
 mod backup;
 mod client;
 mod compact;
+mod diff;
+#[cfg(test)]
+mod documented;
 mod failure;
 mod options;
+mod paint;
 mod repair;
 mod replay;
 mod salvage;
@@ -15,6 +19,7 @@ mod show;
 mod source;
 mod stat;
 mod state_view;
+mod times;
 mod verify;
 
 use std::process::ExitCode;
@@ -39,6 +44,7 @@ const COMMANDS: &[Command] = &[
         about: replay::ABOUT,
         run: replay::run,
     },
+    Command { name: "diff", arguments: diff::ARGUMENTS, about: diff::ABOUT, run: diff::run },
     Command {
         name: "verify",
         arguments: verify::ARGUMENTS,

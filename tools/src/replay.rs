@@ -8,13 +8,14 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt as _};
 use oicq::cli::page::{Page, Row, terminal_width};
-use oicq::id::{Seq, ServiceNumber};
+use oicq::id::{Seq, ServiceNumber, UnixMillis};
 use oicq::state::EventKind;
 
 use crate::failure::Failure;
 use crate::options::{Format, VERSION, answer, parsed, positional, required};
-use crate::source::{Happening, Source};
-use crate::state_view;
+use crate::paint::Paint;
+use crate::source::{Happening, Nobody, Onlooker, Outcome, Source, Until};
+use crate::{state_view, times};
 
 /// What the command takes, for the list of commands.
 pub(crate) const ARGUMENTS: &str = "DIR";
@@ -34,7 +35,7 @@ enum Show {
 struct Options {
     folder: PathBuf,
     from: Seq,
-    until: Seq,
+    until: Until,
     users: BTreeSet<ServiceNumber>,
     kinds: BTreeSet<EventKind>,
     format: Format,
@@ -48,7 +49,7 @@ pub(crate) fn run(parser: &mut Parser) -> Result<(), Failure> {
 
 fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
     let mut folder: Option<OsString> = None;
-    let (mut from, mut until) = (Seq::ZERO, Seq(u64::MAX));
+    let (mut from, mut until) = (Seq::ZERO, Until::END);
     let (mut users, mut kinds) = (BTreeSet::new(), BTreeSet::new());
     let (mut format, mut show) = (Format::Text, Show::Events);
     while let Some(arg) = parser.next()? {
@@ -60,7 +61,8 @@ fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
                 return answer(parser, VERSION).map(|()| None);
             }
             Arg::Long("from") => from = Seq(parsed(parser, "--from", "a sequence number")?),
-            Arg::Long("until") => until = Seq(parsed(parser, "--until", "a sequence number")?),
+            Arg::Long("until") => until.seq = Seq(parsed(parser, "--until", "a sequence number")?),
+            Arg::Long("at") => until.time = time(&parser.value()?.string()?)?,
             Arg::Long("user") => {
                 users.insert(ServiceNumber(parsed(parser, "--user", "a service number")?));
             }
@@ -75,17 +77,24 @@ fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
         }
     }
     let folder = required(folder, "DIR, the folder of a log")?.into();
-    if from > until {
-        return Err(Failure::option("--from", format!("{from} lies behind --until {until}")));
+    if from > until.seq {
+        let error = format!("{from} lies behind --until {}", until.seq);
+        return Err(Failure::option("--from", error));
     }
     let filters =
         from > Seq::ZERO || !kinds.is_empty() || (show == Show::Digest && !users.is_empty());
     if show != Show::Events && filters {
-        let reason = "it is of everything up to --until, expected no --from and no --kind";
+        let reason = "it is of everything up to --until or --at, expected no --from and no --kind";
         let name = if show == Show::State { "--state" } else { "--digest" };
         return Err(Failure::option(name, reason));
     }
     Ok(Some(Options { folder, from, until, users, kinds, format, show }))
+}
+
+fn time(text: &str) -> Result<UnixMillis, Failure> {
+    times::parse(text).ok_or_else(|| {
+        Failure::option("--at", format!("{text:?} was given, expected {}", times::FORMS))
+    })
 }
 
 fn kind(name: &str) -> Result<EventKind, Failure> {
@@ -109,6 +118,7 @@ fn page() -> Page {
             vec![
                 Row::new("--from SEQ", "show from this sequence number on").or("the first"),
                 Row::new("--until SEQ", "stop after this sequence number").or("the last"),
+                Row::new("--at TIME", "stop after the last event at or before this time"),
                 Row::new("--user NUMBER", "only what concerns this user; may be repeated"),
                 Row::new("--kind NAME", "only events of this kind; may be repeated"),
                 Row::new("--format FORMAT", "text, or json: one object a line").or("text"),
@@ -121,45 +131,72 @@ fn page() -> Page {
                 Row::new("-V, --version", "the version"),
             ],
         )
+        .note(
+            "An event is shown if it passes all filters: it lies in the stretch, concerns one of the users, and is \
+             of one of the kinds. What was before the stretch is still applied.",
+        )
         .note(format!("Kinds of events: {names}."))
+        .note(format!("TIME is {}. A date is its first moment.", times::FORMS))
         .note(
             "In JSON each event has seq (a number), time (RFC 3339, UTC, milliseconds), kind, and the \
-             fields of its kind.",
+             fields of its kind. tools/JSON.md lists them, and those of the state.",
+        )
+        .note(
+            "On a terminal there are colours, unless the environment variable NO_COLOR is set to anything.",
         )
 }
 
 fn replay(options: &Options) -> Result<(), Failure> {
     let source = Source::open(&options.folder)?;
-    check_stretch(options, source.base_seq()?)?;
+    check_stretch(options, &source)?;
+    let paint = Paint::on(&io::stdout());
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    let outcome = source.run_until(options.until, |happening| {
-        if options.show == Show::Events && selects(options, happening) {
-            let written = match options.format {
-                Format::Text => writeln!(out, "{}", happening.line()),
-                Format::Json => writeln!(out, "{}", happening.json()),
-            };
-            written.map_err(|error| Failure::output(&error))?;
+    let outcome = match options.show {
+        Show::Events => {
+            source.watch(options.until, &mut Events { options, paint, out: &mut out })?
         }
-        let stop = happening.seq >= options.until;
-        Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
+        Show::State | Show::Digest => source.watch(options.until, &mut Nobody)?,
+    };
     let written = match options.show {
         Show::Events => Ok(()),
         Show::State => {
-            state_view::write(&source, &outcome, &options.users, options.format, &mut out)?
+            let (users, format) = (&options.users, options.format);
+            state_view::write(&source, &outcome, users, format, paint, &mut out)?
         }
-        Show::Digest => {
-            let (digest, seq) = (outcome.state.digest(), outcome.state.last_seq());
-            match options.format {
-                Format::Text => writeln!(out, "digest {digest} seq {seq}"),
-                Format::Json => {
-                    let digest = digest.to_string();
-                    writeln!(out, "{}", serde_json::json!({ "digest": digest, "seq": seq.0 }))
-                }
-            }
-        }
+        Show::Digest => digest(&outcome, options.format, &mut out),
     };
     written.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}
+
+/// Writes the events that are asked for, as they happen.
+struct Events<'a, W> {
+    options: &'a Options,
+    paint: Paint,
+    out: &'a mut W,
+}
+
+impl<W: Write> Onlooker for Events<'_, W> {
+    fn event(&mut self, happening: &Happening<'_>) -> Result<ControlFlow<()>, Failure> {
+        if selects(self.options, happening) {
+            let written = match self.options.format {
+                Format::Text => writeln!(self.out, "{}", happening.line(self.paint)),
+                Format::Json => writeln!(self.out, "{}", happening.json()),
+            };
+            written.map_err(|error| Failure::output(&error))?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+fn digest(outcome: &Outcome, format: Format, out: &mut impl Write) -> io::Result<()> {
+    let (digest, seq) = (outcome.state.digest(), outcome.state.last_seq());
+    match format {
+        Format::Text => writeln!(out, "digest {digest} seq {seq}"),
+        Format::Json => {
+            let digest = digest.to_string();
+            writeln!(out, "{}", serde_json::json!({ "digest": digest, "seq": seq.0 }))
+        }
+    }
 }
 
 fn selects(options: &Options, happening: &Happening<'_>) -> bool {
@@ -168,18 +205,12 @@ fn selects(options: &Options, happening: &Happening<'_>) -> bool {
         && (options.users.is_empty() || options.users.iter().any(|user| happening.concerns(*user)))
 }
 
-/// A stretch that begins before the log's events do cannot be shown, nor the state of a point before them.
-fn check_stretch(options: &Options, base: Seq) -> Result<(), Failure> {
-    let first = match options.show {
-        Show::Events => base.next(),
-        Show::State | Show::Digest => base,
-    };
-    let asked = if options.from == Seq::ZERO { options.until } else { options.from };
-    if base > Seq::ZERO && asked < first {
-        let folder = options.folder.display();
-        return Err(Failure::Failed(format!(
-            "{folder}: compacting has dropped sequence number {asked}, the first that can be shown is {first}"
-        )));
+/// A stretch that begins before the log's events do cannot be shown. Whoever runs the log says so of a state.
+fn check_stretch(options: &Options, source: &Source) -> Result<(), Failure> {
+    let base = source.base_seq()?;
+    let asked = if options.from == Seq::ZERO { options.until.seq } else { options.from };
+    if options.show == Show::Events && base > Seq::ZERO && asked <= base {
+        return Err(source.dropped(format_args!("sequence number {asked}"), base.next()));
     }
     Ok(())
 }

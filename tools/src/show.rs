@@ -4,11 +4,13 @@
 use std::fmt::{self, Display, Write as _};
 
 use jiff::Timestamp;
+use oicq::codec::charset::Charset;
 use oicq::codec::profile::Profile;
 use oicq::id::{GroupNumber, ServiceNumber, UnixMillis};
-use oicq::state::{Authentication, Event, MessageKind, State};
+use oicq::state::{Authentication, Event, MessageKind, MonitoringRecord, State};
 use serde_json::{Map, Value, json};
 
+use crate::paint::{self, Paint};
 use crate::source::Happening;
 
 /// A time as RFC 3339 in UTC with milliseconds.
@@ -46,8 +48,10 @@ impl Display for Quoted<'_> {
 
 impl Happening<'_> {
     /// One line: sequence number, time, kind, and what happened to whom.
-    pub(crate) fn line(&self) -> String {
+    pub(crate) fn line(&self, paint: Paint) -> String {
         let (seq, time, kind) = (self.seq, Time(self.time), self.event.kind());
+        let time = paint.put(paint::FAINT, time);
+        let kind = paint.put(paint::of_kind(kind), kind);
         format!("{seq:>8}  {time}  {kind:<18}  {}", self.words())
     }
 
@@ -63,15 +67,8 @@ impl Happening<'_> {
         Value::Object(object)
     }
 
-    /// A number with the nickname that belongs to it.
     fn who(&self, number: ServiceNumber) -> String {
-        match self.state.user(number) {
-            Some(user) => {
-                let nickname = self.charset.decode(user.profile().nickname);
-                format!("{number} {}", Quoted(&nickname))
-            }
-            None => number.to_string(),
-        }
+        who(self.state, self.charset, number)
     }
 
     fn quoted(&self, bytes: &[u8]) -> String {
@@ -83,13 +80,17 @@ impl Happening<'_> {
             Event::Registered { number, authentication, .. } => {
                 format!("{}, {}", self.who(number), authentication_words(authentication))
             }
-            Event::ProfileChanged { number, authentication, password_hash, .. } => {
+            Event::ProfileChanged { number, authentication, password_hash, ref profile } => {
                 let mut words = self.who(number);
                 if password_hash.is_some() {
                     words.push_str(", new password");
                 }
                 if let Some(authentication) = authentication {
                     let _ = write!(words, ", {}", authentication_words(authentication));
+                }
+                let said = profile_words(profile, self.charset);
+                if !said.is_empty() {
+                    let _ = write!(words, "; the profile is now: {}", said.join(", "));
                 }
                 words
             }
@@ -150,7 +151,8 @@ impl Happening<'_> {
                 format!("{} monitors {}", self.who(operator), self.who(watched))
             }
             Event::MonitoringEnded { operator } => {
-                format!("{} monitors nobody any more", self.who(operator))
+                let watched: Vec<_> = self.unwatched().map(|user| self.who(user)).collect();
+                format!("{} no longer monitors {}", self.who(operator), watched.join(", "))
             }
             Event::Lost => "what stood here could not be saved".to_owned(),
         }
@@ -162,13 +164,13 @@ impl Happening<'_> {
             Event::Registered { number, authentication, ref profile, .. } => json!({
                 "number": number.0,
                 "authentication": authentication_name(authentication),
-                "profile": profile_json(profile, text),
+                "profile": profile_json(profile, self.charset),
             }),
             Event::ProfileChanged { number, authentication, password_hash, ref profile } => json!({
                 "number": number.0,
                 "authentication": authentication.map(authentication_name),
                 "new_password": password_hash.is_some(),
-                "profile": profile_json(profile, text),
+                "profile": profile_json(profile, self.charset),
             }),
             Event::GroupAdded { owner, group, name }
             | Event::GroupRenamed { owner, group, name } => {
@@ -212,9 +214,23 @@ impl Happening<'_> {
             Event::MonitoringStarted { operator, watched } => {
                 json!({ "operator": operator.0, "watched": watched.0 })
             }
-            Event::MonitoringEnded { operator } => json!({ "operator": operator.0 }),
+            Event::MonitoringEnded { operator } => json!({
+                "operator": operator.0,
+                "watched": self.unwatched().map(|user| user.0).collect::<Vec<_>>(),
+            }),
             Event::Lost => json!({}),
         }
+    }
+}
+
+/// A number with the nickname that belongs to it.
+pub(crate) fn who(state: &State, charset: Charset, number: ServiceNumber) -> String {
+    match state.user(number) {
+        Some(user) => {
+            let nickname = charset.decode(user.profile().nickname);
+            format!("{number} {}", Quoted(&nickname))
+        }
+        None => number.to_string(),
     }
 }
 
@@ -246,49 +262,184 @@ pub(crate) const fn message_kind_name(kind: MessageKind) -> &'static str {
     }
 }
 
-/// A profile as an object.
-pub(crate) fn profile_json<'a>(
-    profile: &Profile<'a>,
-    text: impl Fn(&'a [u8]) -> std::borrow::Cow<'a, str>,
-) -> Value {
-    json!({
-        "nickname": text(profile.nickname),
-        "portrait": profile.portrait,
-        "gender": profile.gender,
-        "age": profile.age,
-        "real_name": text(profile.real_name),
-        "country": profile.country,
-        "province": profile.province,
-        "city": text(profile.city),
-        "address": text(profile.address),
-        "zip_code": text(profile.zip_code),
-        "education": profile.education,
-        "school": text(profile.school),
-        "occupation": profile.occupation,
-        "phone": text(profile.phone),
-        "pager": text(profile.pager),
-        "email": text(profile.email),
-        "hobbies": text(profile.hobbies),
-        "description": text(profile.description),
-    })
+/// A field of a profile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Field<'a> {
+    /// In the log's charset.
+    Text(&'a [u8]),
+    /// A code, a number of years or the like.
+    Number(u16),
 }
 
-/// The starts and ends of monitoring, as objects.
-pub(crate) fn monitoring_json(state: &State) -> Vec<Value> {
-    let record = |record: &oicq::state::MonitoringRecord| {
-        json!({
-            "time": Time(record.time).to_string(),
-            "operator": record.operator.0,
-            "watched": record.watched.0,
-            "started": record.started,
-        })
+impl Field<'_> {
+    /// In Unicode.
+    pub(crate) fn json(self, charset: Charset) -> Value {
+        match self {
+            Self::Text(text) => charset.decode(text).into(),
+            Self::Number(number) => number.into(),
+        }
+    }
+}
+
+/// The fields of a profile with their names.
+pub(crate) fn profile_fields<'a>(profile: &Profile<'a>) -> [(&'static str, Field<'a>); 18] {
+    let number = |value: u8| Field::Number(value.into());
+    [
+        ("nickname", Field::Text(profile.nickname)),
+        ("portrait", Field::Number(profile.portrait)),
+        ("gender", number(profile.gender)),
+        ("age", number(profile.age)),
+        ("real_name", Field::Text(profile.real_name)),
+        ("country", number(profile.country)),
+        ("province", number(profile.province)),
+        ("city", Field::Text(profile.city)),
+        ("address", Field::Text(profile.address)),
+        ("zip_code", Field::Text(profile.zip_code)),
+        ("education", number(profile.education)),
+        ("school", Field::Text(profile.school)),
+        ("occupation", number(profile.occupation)),
+        ("phone", Field::Text(profile.phone)),
+        ("pager", Field::Text(profile.pager)),
+        ("email", Field::Text(profile.email)),
+        ("hobbies", Field::Text(profile.hobbies)),
+        ("description", Field::Text(profile.description)),
+    ]
+}
+
+/// A profile as an object.
+pub(crate) fn profile_json(profile: &Profile<'_>, charset: Charset) -> Value {
+    let fields = profile_fields(profile).into_iter();
+    fields.map(|(name, field)| (name.to_owned(), field.json(charset))).collect()
+}
+
+/// What a profile says beyond the nickname.
+pub(crate) fn profile_words(profile: &Profile<'_>, charset: Charset) -> Vec<String> {
+    let says = |(name, field): (&str, Field<'_>)| {
+        let name = name.replace('_', " ");
+        match field {
+            Field::Text(b"") | Field::Number(0) => None,
+            Field::Text(text) => Some(format!("{name} {}", Quoted(&charset.decode(text)))),
+            Field::Number(number) => Some(format!("{name} {number}")),
+        }
     };
-    state.monitoring().iter().map(record).collect()
+    profile_fields(profile).into_iter().skip(1).filter_map(says).collect()
+}
+
+/// A start or an end of monitoring, as an object.
+pub(crate) fn monitoring_json(record: &MonitoringRecord) -> Value {
+    json!({
+        "time": Time(record.time).to_string(),
+        "operator": record.operator.0,
+        "watched": record.watched.0,
+        "started": record.started,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::documented;
+    use oicq::codec::packed::{Moves, Numbers, Receipts};
+    use oicq::id::{Place, Seq};
+    use oicq::state::{EventKind, Stamp};
+
+    const ANN: ServiceNumber = ServiceNumber(10_001);
+    const BEN: ServiceNumber = ServiceNumber(10_002);
+    const GROUP: GroupNumber = GroupNumber(2);
+
+    fn registered(number: ServiceNumber, nickname: &[u8]) -> Event<'_> {
+        let profile = Profile { nickname, ..Profile::default() };
+        let authentication = Authentication::Ask;
+        Event::Registered { number, authentication, password_hash: "$", profile }
+    }
+
+    /// Something of each kind, in an order in which it can happen, and how it reads.
+    fn everything<'a>(
+        moves: &'a [u8],
+        left_out: &'a [u8],
+        receipts: &'a [u8],
+    ) -> Vec<(Event<'a>, &'static str)> {
+        let (owner, asker, friend) = (ANN, ANN, BEN);
+        let profile = Profile { nickname: b"ann", age: 20, ..Profile::default() };
+        let moves = Moves::over(moves).unwrap();
+        let (left_out, receipts) =
+            (Numbers::over(left_out).unwrap(), Receipts::over(receipts).unwrap());
+        let changed = |authentication, password_hash| Event::ProfileChanged {
+            number: ANN,
+            authentication,
+            password_hash,
+            profile,
+        };
+        vec![
+            (registered(ANN, b"ann"), r#"10001 "ann", asks before it is added"#),
+            (registered(BEN, b"ben"), r#"10002 "ben", asks before it is added"#),
+            (changed(None, None), r#"10001 "ann"; the profile is now: age 20"#),
+            (
+                changed(Some(Authentication::Closed), Some("$")),
+                r#"10001 "ann", new password, nobody may add it; the profile is now: age 20"#,
+            ),
+            (
+                Event::GroupAdded { owner, group: GROUP, name: b"new" },
+                r#"10001 "ann": group 2 "new""#,
+            ),
+            (
+                Event::GroupRenamed { owner, group: GROUP, name: b"old\n" },
+                r#"10001 "ann": group 2 is now "old\n""#,
+            ),
+            (
+                Event::FriendRequested { asker, friend, reason: b"me" },
+                r#"10001 "ann" asks 10002 "ben": "me""#,
+            ),
+            (Event::RequestRejected { asker, friend }, r#"10002 "ben" rejects 10001 "ann""#),
+            (Event::FriendRefused { asker, friend }, r#"10001 "ann" may not add 10002 "ben""#),
+            (
+                Event::FriendAdded { owner, friend, group: GroupNumber::FIRST, agreed: true },
+                r#"10001 "ann" adds 10002 "ben", who agreed, to group 1"#,
+            ),
+            (Event::FriendsMoved { owner, moves }, r#"10001 "ann": 10002 "ben" to group 2"#),
+            (
+                Event::MessageSent { from: BEN, to: ANN, content: b"hi" },
+                r#"10002 "ben" to 10001 "ann": "hi""#,
+            ),
+            (
+                Event::MessageBroadcast { from: ANN, group: GROUP, content: b"all", left_out },
+                r#"10001 "ann" to group 2: "all", full: 10002 "ben""#,
+            ),
+            (Event::Delivered { receipts }, r#"10001 "ann" through 12"#),
+            (Event::GroupDeleted { owner, group: GROUP }, r#"10001 "ann": group 2"#),
+            (Event::FriendDeleted { owner, friend }, r#"10001 "ann" deletes 10002 "ben""#),
+            (
+                Event::MonitoringStarted { operator: ANN, watched: BEN },
+                r#"10001 "ann" monitors 10002 "ben""#,
+            ),
+            (
+                Event::MonitoringEnded { operator: ANN },
+                r#"10001 "ann" no longer monitors 10002 "ben""#,
+            ),
+            (Event::Lost, "what stood here could not be saved"),
+        ]
+    }
+
+    #[test]
+    fn every_kind_reads_well_and_is_in_json_what_the_document_says() {
+        let moves = Moves::pack([(BEN, GROUP)]);
+        let (left_out, receipts) = (Numbers::pack([BEN]), Receipts::pack([(ANN, Seq(12))]));
+        let (mut state, mut kinds) = (State::default(), Vec::new());
+        for (seq, (event, words)) in (1..).map(Seq).zip(everything(&moves, &left_out, &receipts)) {
+            let (time, kind) = (UnixMillis(1_050_107_407_382), event.kind());
+            state.apply(Stamp { seq, time, place: Place(0) }, &event, &mut |_| ()).unwrap();
+            let (state, charset) = (&state, Charset::Utf8);
+            let happening = Happening { seq, time, event, state, charset };
+            let line = format!("{seq:>8}  2003-04-12T00:30:07.382Z  {kind:<18}  {words}");
+            assert_eq!(happening.line(Paint::NONE), line);
+            let object = happening.json();
+            assert_eq!((&object["seq"], &object["kind"]), (&json!(seq.0), &json!(kind.name())));
+            documented::check(&object, &["event", kind.name()]);
+            kinds.push(kind);
+        }
+        let missing: Vec<_> = EventKind::ALL.iter().filter(|kind| !kinds.contains(kind)).collect();
+        assert!(missing.is_empty(), "no example of {missing:?} here");
+    }
 
     #[test]
     fn times_are_shown_to_the_millisecond_in_utc() {

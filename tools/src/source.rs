@@ -1,22 +1,30 @@
 //! Reading a log for the tools: every event in order, with the state that it makes.
 //!
-//! Owns the way from a folder to events, and the progress bar on long ways. It opens for reading alone.
-//! Where a server is writing meanwhile, the log is shown as it was when the reading began.
+//! Owns the way from a folder to events, and the progress bar on long ways. It opens for reading alone, and
+//! reads every byte once. Where a server is writing meanwhile, the log is shown as it was when the reading
+//! began.
 
+use std::fmt::Display;
+use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use oicq::codec::charset::Charset;
-use oicq::id::{Place, Seq, ServiceNumber, UnixMillis};
+use oicq::id::{Seq, ServiceNumber, UnixMillis};
 use oicq::log::{
-    Access, Damage, DiskStorage, End, Reader, Step, Storage, StoredFile, Torn, locate,
+    Access, Batch, Damage, DiskFile, DiskStorage, End, ReadError, Reader, Record, Step, Storage,
+    StoredFile, Torn, locate,
 };
-use oicq::state::{Event, Stamp, State};
+use oicq::state::{Event, MonitoringRecord, Stamp, State, Waiting};
 
 use crate::failure::Failure;
 use crate::salvage::{Salvaged, Sink, Survey, survey, walk};
+use crate::show::Time;
+
+/// Bytes between two looks at the progress bar.
+const PROGRESS_STEP: u64 = 1 << 18;
 
 /// A folder with a log in it.
 pub(crate) struct Source {
@@ -34,7 +42,55 @@ pub(crate) struct Happening<'a> {
     pub(crate) charset: Charset,
 }
 
-/// What a whole log has come to.
+/// How far events are applied: those behind either of the two are not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Until {
+    pub(crate) seq: Seq,
+    pub(crate) time: UnixMillis,
+}
+
+impl Until {
+    /// The end of the log.
+    pub(crate) const END: Self = Self { seq: Seq(u64::MAX), time: UnixMillis(u64::MAX) };
+
+    /// One event, that one included.
+    pub(crate) const fn seq(seq: Seq) -> Self {
+        Self { seq, ..Self::END }
+    }
+}
+
+/// Whoever looks on while a log is run. First [`begin`](Self::begin), then [`event`](Self::event) for each
+/// event.
+pub(crate) trait Onlooker {
+    /// The state before the first event: nothing, or what compacting has kept.
+    fn begin(&mut self, _state: &State) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// An event has been applied. Breaking off leaves the others alone.
+    fn event(&mut self, happening: &Happening<'_>) -> Result<ControlFlow<()>, Failure>;
+}
+
+/// Looks at the events alone.
+struct Each<F>(F);
+
+impl<F: FnMut(&Happening<'_>) -> Result<ControlFlow<()>, Failure>> Onlooker for Each<F> {
+    fn event(&mut self, happening: &Happening<'_>) -> Result<ControlFlow<()>, Failure> {
+        self.0(happening)
+    }
+}
+
+/// Looks at nothing: the state is all that is wanted.
+pub(crate) struct Nobody;
+
+impl Onlooker for Nobody {
+    fn event(&mut self, _: &Happening<'_>) -> Result<ControlFlow<()>, Failure> {
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// What a log has come to, up to its end or as far as it was run.
+#[derive(Clone, Default)]
 pub(crate) struct Outcome {
     pub(crate) state: State,
     pub(crate) charset: Charset,
@@ -116,81 +172,47 @@ impl Source {
         &self,
         each: impl FnMut(&Happening<'_>) -> Result<ControlFlow<()>, Failure>,
     ) -> Result<Outcome, Failure> {
-        self.run_until(Seq(u64::MAX), each)
+        self.watch(Until::END, &mut Each(each))
     }
 
-    /// The same, without any event behind `until`.
-    pub(crate) fn run_until(
+    /// Applies every event up to `until` in order, while somebody looks on.
+    pub(crate) fn watch(
         &self,
-        until: Seq,
-        mut each: impl FnMut(&Happening<'_>) -> Result<ControlFlow<()>, Failure>,
+        until: Until,
+        onlooker: &mut impl Onlooker,
     ) -> Result<Outcome, Failure> {
-        let (last_seq, end) = self.end()?;
-        let last_seq = last_seq.min(until);
+        self.go_on(Outcome::default(), until, onlooker)
+    }
+
+    /// The same from where another run has stopped: what had been applied is read over, and not shown again.
+    pub(crate) fn go_on(
+        &self,
+        mut outcome: Outcome,
+        until: Until,
+        onlooker: &mut impl Onlooker,
+    ) -> Result<Outcome, Failure> {
         let mut reader = Reader::open(&self.storage).map_err(failed)?;
         let charset = reader.charset().map_err(failed)?.and_then(Charset::from_tag);
-        let mut outcome = Outcome {
-            state: State::default(),
-            charset: charset.unwrap_or_default(),
-            events: 0,
-            first_seq: base_seq(&reader)
-                .0
-                .checked_add(1)
-                .filter(|seq| *seq > 1)
-                .map_or(Seq::ZERO, Seq),
-            base_seq: base_seq(&reader),
-            bytes: 0,
-            files: 0,
-            closed_bytes: 0,
-            torn: None,
-            names: Vec::new(),
-        };
-        let bar = progress(self.file_bytes());
-        let mut closed_bytes = 0;
-        let mut segment = 0;
-        let mut stopped = false;
-        let mut base_read = outcome.base_seq == Seq::ZERO;
-        while !stopped
-            && (outcome.state.last_seq() < last_seq || !base_read)
-            && let Step::Batch(batch) = reader.next_batch().map_err(failed)?
-        {
-            if batch.segment != segment {
-                (closed_bytes, segment) = (outcome.bytes, batch.segment);
-            }
-            for record in batch.records() {
-                let (seq, time, place) = (record.seq, record.time, record.place);
-                if record.in_base {
-                    let stamp = Stamp { seq, time, place };
-                    let restored = outcome.state.restore(stamp, record.kind, record.payload);
-                    restored.map_err(|error| self.nonsense(seq, &error))?;
-                    continue;
-                }
-                let event = Event::decode(record.kind, record.payload)
-                    .and_then(|event| {
-                        let stamp = Stamp { seq, time, place };
-                        outcome.state.apply(stamp, &event, &mut |_| ())?;
-                        Ok(event)
-                    })
-                    .map_err(|error| self.nonsense(seq, &error))?;
-                outcome.events += 1;
-                if outcome.first_seq == Seq::ZERO {
-                    outcome.first_seq = seq;
-                }
-                let state = &outcome.state;
-                let happening = Happening { seq, time, event, state, charset: outcome.charset };
-                stopped = each(&happening)?.is_break();
-                if stopped {
-                    break;
-                }
-            }
-            outcome.bytes = closed_bytes + batch.offset + batch.header.total();
-            bar.set_position(outcome.bytes);
-            base_read |= batch.base.is_none() || reader.has_read_base();
+        outcome.charset = charset.unwrap_or_default();
+        outcome.base_seq = base_seq(&reader);
+        if outcome.base_seq > Seq::ZERO {
+            outcome.first_seq = outcome.base_seq.next();
         }
+        if until.seq < outcome.base_seq {
+            let what = format!("sequence number {}", until.seq);
+            return Err(self.dropped(what, outcome.base_seq));
+        }
+        // What waits in the state is found by the order of the files.
+        let names = reader.segments().iter().map(|segment| &segment.name);
+        if names.zip(&outcome.names).any(|(now, then)| now != then) {
+            return Err(failed(ReadError::Compacted));
+        }
+        let bar = progress(self.file_bytes());
+        let mut run = Run { source: self, outcome: &mut outcome, onlooker, until, bar: &bar };
+        let end = run.read(&mut reader)?;
         bar.finish_and_clear();
         outcome.name_files(&reader);
         match end {
-            _ if stopped => {}
             End::Whole => {}
             End::Torn(torn) => outcome.torn = Some(torn),
             End::Damaged(damage) => return Err(self.damaged(&damage)),
@@ -198,36 +220,40 @@ impl Source {
         Ok(outcome)
     }
 
-    /// The last sequence number that can be read of the log as it is now, and how it ends. Reading alone is
-    /// fast beside what is done with the events.
-    fn end(&self) -> Result<(Seq, End), Failure> {
-        let mut reader = Reader::open(&self.storage).map_err(failed)?;
-        let mut last = Seq::ZERO;
-        loop {
-            match reader.next_batch().map_err(failed)? {
-                Step::Batch(batch) => last = batch.base.unwrap_or_else(|| batch.header.last()),
-                Step::End(end) => return Ok((last, end)),
-            }
-        }
+    /// What is asked for was before the first state that the log still knows.
+    pub(crate) fn dropped(&self, what: impl Display, first: Seq) -> Failure {
+        let folder = self.folder.display();
+        Failure::Failed(format!(
+            "{folder}: compacting has dropped {what}, the first that can be shown is {first}"
+        ))
     }
 
-    /// The text of a waiting message, in Unicode.
-    pub(crate) fn text(
-        &self,
-        outcome: &Outcome,
-        place: Place,
-        length: u32,
-    ) -> Result<String, Failure> {
-        let (segment, offset) = locate(place);
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-        let name = outcome.names.get(segment).map_or("", String::as_str);
-        let read =
-            self.storage.open(name, Access::Read).and_then(|file| file.read_at(&mut bytes, offset));
-        let read = read.map_err(|error| {
-            Failure::Failed(format!("cannot read {}: {error}", self.folder.join(name).display()))
-        })?;
-        bytes.truncate(read);
-        Ok(outcome.charset.decode(&bytes).into_owned())
+    /// What is asked for lies behind the end of the log.
+    pub(crate) fn check_reached(&self, asked: Seq, last: Seq) -> Result<(), Failure> {
+        if asked <= last {
+            return Ok(());
+        }
+        let folder = self.folder.display();
+        let words = format!("{folder}: there is no sequence number {asked}, the last is {last}");
+        Err(Failure::Failed(words))
+    }
+
+    /// Nobody has that number.
+    pub(crate) fn check_user(&self, number: ServiceNumber, state: &State) -> Result<(), Failure> {
+        if state.user(number).is_some() {
+            return Ok(());
+        }
+        let folder = self.folder.display();
+        let known = match state.users().last() {
+            Some((last, _)) => format!("there are {} to {last}", ServiceNumber::FIRST),
+            None => "nobody has registered".to_owned(),
+        };
+        Err(Failure::Failed(format!("{folder}: there is no user {number}, {known}")))
+    }
+
+    /// The texts of waiting messages.
+    pub(crate) fn texts<'a>(&'a self, outcome: &'a Outcome) -> Texts<'a> {
+        Texts { source: self, names: &outcome.names, charset: outcome.charset, open: None }
     }
 
     fn damaged(&self, damage: &Damage) -> Failure {
@@ -235,7 +261,7 @@ impl Source {
         Failure::Failed(format!("{damage}; run: oicq-tools verify {folder}"))
     }
 
-    fn nonsense(&self, seq: Seq, error: &dyn std::fmt::Display) -> Failure {
+    fn nonsense(&self, seq: Seq, error: &dyn Display) -> Failure {
         let folder = self.folder.display();
         Failure::Failed(format!("{folder}: sequence number {seq} holds {error}"))
     }
@@ -248,6 +274,142 @@ impl Outcome {
         self.files = self.names.len();
         let closed = reader.segments().split_last().map_or(&[][..], |(_, closed)| closed);
         self.closed_bytes = closed.iter().map(|segment| segment.len).sum();
+    }
+}
+
+/// One way through a log.
+struct Run<'a, O> {
+    source: &'a Source,
+    outcome: &'a mut Outcome,
+    onlooker: &'a mut O,
+    until: Until,
+    bar: &'a ProgressBar,
+}
+
+impl<O: Onlooker> Run<'_, O> {
+    /// Reads from the beginning as far as is wanted, and answers how the log ends; where that is not
+    /// reached, it counts as whole.
+    fn read(&mut self, reader: &mut Reader<'_, DiskStorage>) -> Result<End, Failure> {
+        let reach = reader.reach().map_err(failed)?;
+        let known = self.outcome.state.last_seq();
+        let mut begun = false;
+        let (mut closed_bytes, mut segment, mut shown_bytes) = (0, 0, 0);
+        loop {
+            if !begun && (known >= self.outcome.base_seq || reader.has_read_base()) {
+                self.begin()?;
+                begun = true;
+            }
+            let last = self.outcome.state.last_seq();
+            if begun && last >= self.until.seq {
+                return Ok(End::Whole);
+            }
+            let batch = match reader.next_batch().map_err(failed)? {
+                Step::End(end) => return Ok(end),
+                // A server has written it since the reading began.
+                Step::Batch(_) if begun && last >= reach => return Ok(End::Whole),
+                Step::Batch(batch) => batch,
+            };
+            if batch.segment != segment {
+                (closed_bytes, segment) = (self.outcome.bytes, batch.segment);
+            }
+            self.outcome.bytes = closed_bytes + batch.offset + batch.header.total();
+            if self.outcome.bytes >= shown_bytes + PROGRESS_STEP {
+                shown_bytes = self.outcome.bytes;
+                self.bar.set_position(shown_bytes);
+            }
+            match batch.base {
+                Some(base) if base > known => self.restore(&batch)?,
+                None if batch.header.last() > known && self.apply(&batch, known)?.is_break() => {
+                    return Ok(End::Whole);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), Failure> {
+        let state = &self.outcome.state;
+        let base = self.outcome.base_seq;
+        if base > Seq::ZERO && state.last_time() > self.until.time {
+            let what = format!("what was at {}", Time(self.until.time));
+            return Err(self.source.dropped(what, base));
+        }
+        self.onlooker.begin(state)
+    }
+
+    fn restore(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
+        for Record { seq, time, place, kind, payload, .. } in batch.records() {
+            let restored = self.outcome.state.restore(Stamp { seq, time, place }, kind, payload);
+            restored.map_err(|error| self.source.nonsense(seq, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Applies a batch's events behind those that are known.
+    fn apply(&mut self, batch: &Batch<'_>, known: Seq) -> Result<ControlFlow<()>, Failure> {
+        let outcome = &mut *self.outcome;
+        for Record { seq, time, place, kind, payload, .. } in batch.records() {
+            if seq <= known {
+                continue;
+            }
+            if seq > self.until.seq || time > self.until.time {
+                return Ok(ControlFlow::Break(()));
+            }
+            let event = Event::decode(kind, payload)
+                .and_then(|event| {
+                    outcome.state.apply(Stamp { seq, time, place }, &event, &mut |_| ())?;
+                    Ok(event)
+                })
+                .map_err(|error| self.source.nonsense(seq, &error))?;
+            outcome.events += 1;
+            if outcome.first_seq == Seq::ZERO {
+                outcome.first_seq = seq;
+            }
+            let (state, charset) = (&outcome.state, outcome.charset);
+            if self.onlooker.event(&Happening { seq, time, event, state, charset })?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Reads the texts of waiting messages, in Unicode.
+pub(crate) struct Texts<'a> {
+    source: &'a Source,
+    names: &'a [String],
+    charset: Charset,
+    /// The file that was read last, and its place in the order: most often the next text is there too.
+    open: Option<(usize, DiskFile)>,
+}
+
+impl Texts<'_> {
+    /// The text of a message.
+    pub(crate) fn read(&mut self, waiting: &Waiting) -> Result<String, Failure> {
+        let (segment, offset) = locate(waiting.place);
+        let mut bytes = vec![0; usize::try_from(waiting.length).unwrap_or(usize::MAX)];
+        let read = self.file(segment).and_then(|file| file.read_at(&mut bytes, offset));
+        let read = read.map_err(|error| {
+            let name = self.names.get(segment).map_or("", String::as_str);
+            let file = self.source.folder.join(name);
+            match error.kind() {
+                ErrorKind::NotFound => failed(ReadError::Compacted),
+                _ => Failure::Failed(format!("cannot read {}: {error}", file.display())),
+            }
+        })?;
+        bytes.truncate(read);
+        Ok(self.charset.decode(&bytes).into_owned())
+    }
+
+    fn file(&mut self, segment: usize) -> io::Result<&DiskFile> {
+        let open = match self.open.take() {
+            Some(open) if open.0 == segment => open,
+            _ => {
+                let name = self.names.get(segment).map_or("", String::as_str);
+                (segment, self.source.storage.open(name, Access::Read)?)
+            }
+        };
+        Ok(&self.open.insert(open).1)
     }
 }
 
@@ -285,9 +447,13 @@ impl Happening<'_> {
             | Event::ProfileChanged { number: one, .. }
             | Event::GroupAdded { owner: one, .. }
             | Event::GroupRenamed { owner: one, .. }
-            | Event::GroupDeleted { owner: one, .. }
-            | Event::FriendsMoved { owner: one, .. }
-            | Event::MonitoringEnded { operator: one } => one == number,
+            | Event::GroupDeleted { owner: one, .. } => one == number,
+            Event::FriendsMoved { owner, moves } => {
+                owner == number || moves.iter().any(|(friend, _)| friend == number)
+            }
+            Event::MonitoringEnded { operator } => {
+                operator == number || self.unwatched().any(|watched| watched == number)
+            }
             Event::FriendRequested { asker: one, friend: other, .. }
             | Event::RequestRejected { asker: one, friend: other }
             | Event::FriendRefused { asker: one, friend: other }
@@ -310,5 +476,15 @@ impl Happening<'_> {
             Event::Delivered { receipts } => receipts.iter().any(|(user, _)| user == number),
             Event::Lost => false,
         }
+    }
+
+    /// Whom an end of monitoring is the end of it for, in ascending order: the last records are of this event.
+    pub(crate) fn unwatched(&self) -> impl Iterator<Item = ServiceNumber> {
+        let watched = |record: &MonitoringRecord| record.watched;
+        let Event::MonitoringEnded { operator } = self.event else { return [].iter().map(watched) };
+        let records = self.state.monitoring();
+        let is_own = |record: &&MonitoringRecord| !record.started && record.operator == operator;
+        let count = records.iter().rev().take_while(is_own).count();
+        records[records.len() - count..].iter().map(watched)
     }
 }
