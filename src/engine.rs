@@ -20,16 +20,18 @@ mod peer;
 mod requests;
 mod throttle;
 mod transfers;
+mod view;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
 
-pub use input::Input;
+pub use input::{HeldInput, Input};
 pub use kept::KeptError;
 pub use login::{Outcome, PasswordJob, Task, Verdict};
 pub use outbox::{Mark, Outbox, Output};
+pub use view::{ConnectionView, WaitsFor};
 
 use crate::codec::Reader;
 use crate::codec::charset::Charset;

@@ -14,8 +14,9 @@ mod format;
 mod history;
 mod reader;
 mod recorder;
-mod replay;
+pub mod replay;
 mod ring;
+mod surroundings;
 
 pub use crate::log::BLACK_BOX as FOLDER;
 pub use entry::{Answer, Entry};

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Take};
 use std::path::{Path, PathBuf};
 
 use super::entry::{self, Entry};
@@ -28,6 +28,8 @@ pub struct BoxFile {
     pub path: PathBuf,
     /// What it begins with.
     pub header: Header,
+    /// How long it was when it was found: a server may be writing to it.
+    length: u64,
 }
 
 /// A file that cannot be read as part of a recording.
@@ -39,6 +41,8 @@ pub enum Unreadable {
     Newer(PathBuf),
     /// The sessions that it begins with fail their check.
     Kept(PathBuf),
+    /// A server has removed it since it was found.
+    Gone(PathBuf),
 }
 
 impl fmt::Display for Unreadable {
@@ -49,6 +53,7 @@ impl fmt::Display for Unreadable {
             Self::Kept(path) => {
                 write!(f, "{}: the sessions that it begins with fail their check", path.display())
             }
+            Self::Gone(path) => write!(f, "{}: the server has removed it", path.display()),
         }
     }
 }
@@ -123,7 +128,9 @@ pub struct Beginning {
 impl BoxFile {
     fn open(path: PathBuf) -> io::Result<Result<Self, Unreadable>> {
         let mut bytes = [0; HEADER_LEN];
-        match File::open(&path)?.read_exact(&mut bytes) {
+        let mut file = File::open(&path)?;
+        let length = file.metadata()?.len();
+        match file.read_exact(&mut bytes) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Ok(Err(Unreadable::NoHeader(path)));
@@ -131,7 +138,7 @@ impl BoxFile {
             Err(error) => return Err(error),
         }
         Ok(match Header::decode(&bytes) {
-            Ok(header) => Ok(Self { path, header }),
+            Ok(header) => Ok(Self { path, header, length }),
             Err(HeaderFault::NoHeader) => Err(Unreadable::NoHeader(path)),
             Err(HeaderFault::Newer) => Err(Unreadable::Newer(path)),
         })
@@ -143,9 +150,17 @@ impl BoxFile {
     /// If the file cannot be read; inside, if what it begins from fails its check.
     pub fn read(&self) -> io::Result<Result<(Beginning, Entries), Unreadable>> {
         let unreadable = || Ok(Err(Unreadable::Kept(self.path.clone())));
-        let mut file = BufReader::with_capacity(1 << 16, File::open(&self.path)?);
+        let file = match File::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Err(Unreadable::Gone(self.path.clone())));
+            }
+            opened => opened?,
+        };
+        let mut file = BufReader::with_capacity(1 << 16, file.take(self.length));
         let mut header = [0; HEADER_LEN];
-        file.read_exact(&mut header)?;
+        if !fill(&mut file, &mut header)? {
+            return unreadable();
+        }
         let length = usize::try_from(self.header.kept_len).unwrap_or(usize::MAX);
         if length > KEPT_MAX {
             return unreadable();
@@ -176,7 +191,7 @@ impl BoxFile {
 
 /// The entries of a file, one after the other.
 pub struct Entries {
-    file: BufReader<File>,
+    file: BufReader<Take<File>>,
     chunk: Vec<u8>,
     at: usize,
     now: Now,

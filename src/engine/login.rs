@@ -49,7 +49,7 @@ pub enum Task {
 }
 
 /// What came of a password.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Verdict {
     /// The job's.
     pub ticket: u64,
@@ -58,7 +58,7 @@ pub struct Verdict {
 }
 
 /// What came of a password.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Outcome {
     /// Its hash, a PHC string.
     Hashed(Box<str>),

@@ -63,24 +63,30 @@ impl Outbox {
     /// texts in it count by their lengths alone.
     #[must_use]
     pub fn since(&self, mark: Mark, blanked: bool) -> Option<Output> {
-        if self.mark() == mark {
+        self.between(mark, self.mark(), blanked)
+    }
+
+    /// The same up to another mark.
+    #[must_use]
+    pub fn between(&self, mark: Mark, end: Mark, blanked: bool) -> Option<Output> {
+        if end == mark {
             return None;
         }
-        let bytes = &self.bytes[mark.bytes..];
+        let bytes = &self.bytes[mark.bytes..end.bytes];
         let mut hasher = crc32fast::Hasher::new();
         if blanked {
             hash_blanked(bytes, &mut hasher);
         } else {
             hasher.update(bytes);
         }
-        let sends = &self.sends[mark.sends..];
+        let sends = &self.sends[mark.sends..end.sends];
         for (to, range) in sends {
             // Places count from the mark on, so that they do not depend on what came before it.
             let start = range.start.wrapping_sub(mark.bytes);
             let fields = [to.0, start, range.len()].map(|value| value as u64);
             hasher.update(fields.map(u64::to_le_bytes).as_flattened());
         }
-        for closed in &self.closes[mark.closes..] {
+        for closed in &self.closes[mark.closes..end.closes] {
             hasher.update(&(closed.0 as u64).to_le_bytes());
         }
         let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
