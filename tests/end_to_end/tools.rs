@@ -209,7 +209,10 @@ fn a_tool_can_read_while_the_server_writes() {
         let events = stat(&data, "events");
         assert!(events >= seen, "{events} after {seen}");
         seen = events;
+        let last = stat(&data, "last_seq");
         digest(&data);
+        result("diff", &data, &["1", &last.to_string()]);
+        result("why", &data, &["monitor", "10001"]);
     }
     writer.join().unwrap();
     assert_eq!(stat(&data, "waiting_messages"), 1_500);
@@ -299,6 +302,9 @@ fn output_into_a_closed_pipe_ends_quietly() {
         &["verify", data],
         &["repair", data, out],
         &["stat", data],
+        &["diff", data, "0", "60"],
+        &["why", data, "message", "40"],
+        &["bisect", data, "--", "sh", "-c", "! grep -q bob"],
         &["-h"],
         &["client", "-h"],
     ] {

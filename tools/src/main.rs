@@ -4,6 +4,7 @@
 //! has, stands in the command's own file.
 
 mod backup;
+mod bisect;
 mod client;
 mod compact;
 mod diff;
@@ -21,6 +22,7 @@ mod stat;
 mod state_view;
 mod times;
 mod verify;
+mod why;
 
 use std::process::ExitCode;
 
@@ -45,6 +47,13 @@ const COMMANDS: &[Command] = &[
         run: replay::run,
     },
     Command { name: "diff", arguments: diff::ARGUMENTS, about: diff::ABOUT, run: diff::run },
+    Command { name: "why", arguments: why::ARGUMENTS, about: why::ABOUT, run: why::run },
+    Command {
+        name: "bisect",
+        arguments: bisect::ARGUMENTS,
+        about: bisect::ABOUT,
+        run: bisect::run,
+    },
     Command {
         name: "verify",
         arguments: verify::ARGUMENTS,
@@ -104,12 +113,7 @@ fn run() -> Result<(), Failure> {
 }
 
 fn names() -> String {
-    let names: Vec<_> = COMMANDS.iter().map(|command| command.name).collect();
-    match names.split_last() {
-        Some((last, [])) => (*last).to_owned(),
-        Some((last, others)) => format!("{} or {last}", others.join(", ")),
-        None => String::new(),
-    }
+    options::one_of(COMMANDS.iter().map(|command| command.name))
 }
 
 fn page() -> Page {

@@ -80,6 +80,16 @@ pub(crate) fn parsed<T: FromStr>(
         .map_err(|_| Failure::option(name, format!("{value:?} was given, expected {expected}")))
 }
 
+/// Names of which one is expected, in words.
+pub(crate) fn one_of(names: impl Iterator<Item = &'static str>) -> String {
+    let names: Vec<_> = names.collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
 /// Takes an argument that may stand once.
 pub(crate) fn positional(
     slot: &mut Option<OsString>,

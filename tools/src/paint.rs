@@ -21,7 +21,6 @@ pub(crate) struct Paint(bool);
 
 impl Paint {
     /// Without colours.
-    #[cfg(test)]
     pub(crate) const NONE: Self = Self(false);
 
     /// Colours, if this goes to a terminal that has some and `NO_COLOR` is not set.

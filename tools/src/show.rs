@@ -55,6 +55,11 @@ impl Happening<'_> {
         format!("{seq:>8}  {time}  {kind:<18}  {}", self.words())
     }
 
+    /// Kind, and what happened to whom.
+    pub(crate) fn summary(&self) -> String {
+        format!("{}: {}", self.event.kind(), self.words())
+    }
+
     /// One object: `seq`, `time`, `kind`, and the event's fields.
     pub(crate) fn json(&self) -> Value {
         let mut object = Map::new();

@@ -144,6 +144,11 @@ impl Source {
         Ok(base_seq(&Reader::open(&self.storage).map_err(failed)?))
     }
 
+    /// The last sequence number of the log as it is now.
+    pub(crate) fn last_seq(&self) -> Result<Seq, Failure> {
+        Reader::open(&self.storage).and_then(|reader| reader.reach()).map_err(failed)
+    }
+
     /// Reads all that can be read, over what is damaged, and gives it to `sink` with fillers for what is lost.
     pub(crate) fn salvage(&self, sink: &mut impl Sink) -> Result<(Survey, Salvaged), Failure> {
         let survey = self.survey()?;

@@ -3,20 +3,35 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "asking/bisect.rs"]
+mod bisect;
 #[path = "asking/diff.rs"]
 mod diff;
+#[path = "../src/documented.rs"]
+mod documented;
 #[path = "asking/replay.rs"]
 mod replay;
+#[path = "asking/why.rs"]
+mod why;
 
+use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use oicq::codec::profile::Profile;
+use oicq::id::{MonoMillis, ServiceNumber, UnixMillis};
+use oicq::log::{DiskStorage, Durability, Log, Options};
+use oicq::state::{Authentication, Event};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// The last event of the sample log.
 const LAST: u64 = 547;
+
+const ANN: ServiceNumber = ServiceNumber(10_001);
+const BEN: ServiceNumber = ServiceNumber(10_002);
+const CAT: ServiceNumber = ServiceNumber(10_003);
 
 /// The sample log.
 fn golden() -> PathBuf {
@@ -48,6 +63,34 @@ fn damaged() -> TempDir {
     let mut bytes = fs::read(&file).unwrap();
     bytes[8_000] ^= 1;
     fs::write(&file, bytes).unwrap();
+    folder
+}
+
+/// Three users.
+fn people() -> Vec<Event<'static>> {
+    let registered = |(number, nickname): (_, &'static str)| Event::Registered {
+        number,
+        authentication: Authentication::Ask,
+        password_hash: "$",
+        profile: Profile { nickname: nickname.as_bytes(), ..Profile::default() },
+    };
+    [(ANN, "ann"), (BEN, "ben"), (CAT, "cat")].map(registered).to_vec()
+}
+
+/// A log of these events, a second after each other.
+fn written(events: &[Event<'_>]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = DiskStorage::create(folder.path()).unwrap();
+    let options = Options { segment_size: 16 << 10, durability: Durability::Never, charset: 1 };
+    let opened = Log::open(storage, options, 1, UnixMillis(0), |_| Ok::<_, Infallible>(()));
+    let (mut log, _) = opened.unwrap();
+    for (second, event) in (1..).zip(events) {
+        let mut payload = Vec::new();
+        event.encode(&mut payload);
+        log.append(UnixMillis(second * 1_000), event.kind() as u8, &payload).unwrap();
+        log.commit(MonoMillis(0)).unwrap();
+    }
+    log.close().unwrap();
     folder
 }
 
@@ -100,6 +143,8 @@ fn pages_fit_and_name_what_there_is() {
     for (command, named) in [
         ("replay", &["--at TIME", "--until SEQ", "NO_COLOR"][..]),
         ("diff", &["--user NUMBER", "--format FORMAT"]),
+        ("bisect", &["-- COMMAND [ARG ...]", "125", "jq -e"]),
+        ("why", &["friend A B", "message ID", "monitor NUMBER"]),
     ] {
         let page = answers(Path::new(""), &[command, "--help"]);
         assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
@@ -111,7 +156,12 @@ fn pages_fit_and_name_what_there_is() {
 #[test]
 fn there_is_no_answer_without_a_log() {
     let folder = tempfile::tempdir().unwrap();
-    for arguments in [&["replay", "$LOG"][..], &["diff", "$LOG", "1", "2"]] {
+    for arguments in [
+        &["replay", "$LOG"][..],
+        &["diff", "$LOG", "1", "2"],
+        &["why", "$LOG", "message", "1"],
+        &["bisect", "$LOG", "--", "true"],
+    ] {
         let out = fails(folder.path(), arguments, 1, &["there is no log here"]);
         assert_eq!(out, "");
     }

@@ -143,7 +143,7 @@ fn a_wrong_call_ends_with_status_2() {
     };
     for (arguments, expected) in [
         (&[][..], "a command is missing"),
-        (&["dance"], "\"dance\" is no command, expected replay, verify, "),
+        (&["dance"], "\"dance\" is no command, expected replay, "),
         (&["client"], "ADDR is missing"),
         (&["client", "x:1", "--charset", "latin1"], "--charset"),
     ] {

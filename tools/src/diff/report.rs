@@ -165,11 +165,17 @@ impl Report<'_> {
             json!({ "from": name(change.from), "to": name(change.to) })
         });
         let named = |group: GroupNumber, name| json!({ "group": group.0, "name": text(name) });
-        let renamed = |group: GroupNumber, from, to| json!({ "group": group.0, "from": text(from), "to": text(to) });
+        let groups = Parts::of(
+            &changes.groups,
+            named,
+            |group, from, to| json!({ "group": group.0, "from": text(from), "to": text(to) }),
+        );
         let sorted = |friend: ServiceNumber, group: GroupNumber| json!({ "friend": friend.0, "group": group.0 });
-        let moved = |friend: ServiceNumber, from: GroupNumber, to: GroupNumber| json!({ "friend": friend.0, "from": from.0, "to": to.0 });
-        let groups = Parts::of(&changes.groups, named, renamed);
-        let friends = Parts::of(&changes.friends, sorted, moved);
+        let friends = Parts::of(
+            &changes.friends,
+            sorted,
+            |friend, from, to| json!({ "friend": friend.0, "from": from.0, "to": to.0 }),
+        );
         let asker = |asker: ServiceNumber, ()| json!(asker.0);
         let requests = Parts::of(&changes.requests, asker, |asker, (), ()| json!(asker.0));
         let mut messages = Change { from: Vec::new(), to: Vec::new() };
