@@ -11,9 +11,10 @@ use super::entry::{self, Entry};
 use super::format::{
     CHUNK_HEADER_LEN, CHUNK_MAX, HEADER_LEN, Header, HeaderFault, KEPT_MAX, chained, parse_name,
 };
+use super::writer::kept_at;
 use crate::codec::Reader;
 use crate::engine::Settings;
-use crate::id::{MonoMillis, Now, UnixMillis};
+use crate::id::Now;
 
 /// The files of a folder that are a recording.
 pub struct Recording {
@@ -175,16 +176,8 @@ impl BoxFile {
         let mut reader = Reader::new(&kept);
         let Ok(settings) = Settings::read(&mut reader) else { return unreadable() };
         let kept = reader.rest().to_vec();
-        let mut reader = Reader::new(&kept);
-        let (Ok(mono), Ok(wall)) = (reader.u64(), reader.u64()) else { return unreadable() };
-        let entries = Entries {
-            file,
-            chunk: Vec::new(),
-            at: 0,
-            now: Now { wall: UnixMillis(wall), mono: MonoMillis(mono) },
-            checksum,
-            is_torn: false,
-        };
+        let Ok(now) = kept_at(&kept) else { return unreadable() };
+        let entries = Entries { file, chunk: Vec::new(), at: 0, now, checksum, is_torn: false };
         Ok(Ok((Beginning { settings, kept }, entries)))
     }
 }
