@@ -5,6 +5,7 @@
 
 mod backup;
 mod bisect;
+mod black_box;
 mod client;
 mod compact;
 mod diff;
@@ -12,6 +13,7 @@ mod diff;
 mod documented;
 mod failure;
 mod options;
+mod packets;
 mod paint;
 mod repair;
 mod replay;

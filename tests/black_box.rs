@@ -1,0 +1,105 @@
+//! The black box: whatever happens to a server, what was recorded of it leads to the same output again; what
+//! is damaged is replayed as far as it goes, and what goes differently is found.
+//!
+//! `OICQ_SEED` runs the sequence of one seed, `OICQ_SEQUENCES` more of them.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
+
+#[path = "black_box/damage.rs"]
+mod damage;
+#[path = "black_box/planted.rs"]
+mod planted;
+#[path = "black_box/recorded.rs"]
+mod recorded;
+#[path = "black_box/rewrite.rs"]
+mod rewrite;
+#[path = "black_box/told.rs"]
+mod told;
+
+mod chance;
+mod kit;
+#[path = "kit/live.rs"]
+mod live;
+
+use std::fs;
+use std::path::Path;
+
+use chance::Chance;
+use chance::packets::settings;
+use kit::replayed::{identically, replay};
+use oicq::black_box::{Recording, Texts};
+use oicq::engine::{Engine, HeldInput, Input};
+use recorded::{Form, Recorded, record};
+
+/// All bytes of the files of a recording.
+fn bytes(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).unwrap();
+    files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[test]
+fn whatever_is_recorded_replays_to_the_same_output() {
+    for seed in chance::seeds(24) {
+        // Shown when the test fails.
+        println!("OICQ_SEED={seed}");
+        let mut chance = Chance::new(seed);
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&mut chance);
+        let texts = chance.pick(&[Texts::Kept, Texts::Blanked]);
+        // In some, the oldest files give way.
+        let form = Form { bytes_max: chance.pick(&[6_000, 60_000, 1 << 30]), texts };
+        let recorded = record(folder.path(), &mut chance, &settings, form, &[150, 80, 40]);
+        assert!(bytes(&recorded) <= form.bytes_max);
+        assert!(identically(folder.path()) > 50);
+        // What an engine has saved makes one that goes on in the same way: each file can be the first.
+        let recording = Recording::open(&recorded).unwrap();
+        for file in recording.files() {
+            let ended = replay(folder.path());
+            assert_eq!(ended.difference, None);
+            assert_eq!(ended.first_step, Some(file.header.first_step));
+            fs::remove_file(&file.path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_an_engine_saves_is_what_it_saves_once_it_is_restored() {
+    for seed in chance::seeds(12) {
+        println!("OICQ_SEED={seed}");
+        let mut chance = Chance::new(seed);
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&mut chance);
+        let now = oicq::id::Now {
+            wall: oicq::id::UnixMillis(1_000_000_000_000),
+            mono: oicq::id::MonoMillis(1_000_000),
+        };
+        let mut server = Recorded::start(folder.path(), settings.clone(), Form::WHOLE, now);
+        for _ in 0..200 {
+            server.happen(&mut chance);
+            let (mut kept, mut again) = (Vec::new(), Vec::new());
+            server.engine.save(&mut kept);
+            let state = server.engine.state().clone();
+            let place = |_| Some(oicq::id::Place::default());
+            let restored = Engine::restore(settings.clone(), state, &kept, place).unwrap();
+            restored.save(&mut again);
+            assert!(kept == again, "it saves other bytes");
+            let views = |engine: &Engine| engine.connections().collect::<Vec<_>>();
+            assert_eq!(views(&restored), views(&server.engine));
+        }
+    }
+}
+
+#[test]
+fn a_held_input_is_the_one_that_was_held() {
+    let mut held = HeldInput::default();
+    let header =
+        oicq::wire::Header { kind: oicq::wire::Kind::User, packet_type: 3, content_length: 5 };
+    let connection = oicq::id::ConnectionId(9);
+    for content in [&b"hello"[..], b"you", b""] {
+        let input = Input::Packet { connection, frame: oicq::wire::Frame { header, content } };
+        held.hold(&input);
+        assert_eq!(format!("{:?}", held.get()), format!("{input:?}"));
+    }
+    held.hold(&Input::End { connection });
+    assert_eq!(format!("{:?}", held.get()), format!("{:?}", Input::End { connection }));
+}
