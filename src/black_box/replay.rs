@@ -214,6 +214,30 @@ impl Recording {
     }
 }
 
+impl Recording {
+    /// The first event that a log must still have so that what can be replayed of this recording on it can be replayed
+    /// afterwards; `None` if nothing can. `base` is the sequence number up to which it has none any more.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn needs_from(&self, log_id: u64, base: Seq) -> Result<Option<Seq>, ReplayError> {
+        let mut needed: Option<Seq> = None;
+        for file in self.files().iter().filter(|file| file.header.log_id == log_id) {
+            let read = file.read();
+            let read = read.map_err(|error| ReplayError::Recording(file.path.clone(), error))?;
+            let Ok((Beginning { settings, kept }, _)) = read else { continue };
+            let texts = Engine::texts_wanted(&kept, settings.charset);
+            let first_text = texts.unwrap_or_default().into_iter().min();
+            let first = first_text.unwrap_or(Seq(u64::MAX)).min(file.header.seq.next());
+            // What the log has lost already is not lost by compacting it.
+            if first > base {
+                needed = Some(needed.map_or(first, |needed| needed.min(first)));
+            }
+        }
+        Ok(needed)
+    }
+}
+
 /// A replay. [`Replay::new`], then [`Replay::run`].
 pub struct Replay<'r, H: History> {
     recording: &'r Recording,
