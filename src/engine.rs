@@ -10,6 +10,7 @@
 //! [`PasswordJob`].
 
 mod extensions;
+mod foretold;
 mod input;
 mod kept;
 mod login;
@@ -27,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
 
+pub use foretold::{Foregone, Foretold};
 pub use input::{HeldInput, Input};
 pub use kept::KeptError;
 pub use login::{Outcome, PasswordJob, Task, Verdict};
@@ -176,6 +178,8 @@ pub struct Engine {
     last_change: Seq,
     /// Operators whose monitoring has ended while there was no room in the log to say so.
     monitoring_ends: BTreeSet<ServiceNumber>,
+    /// What the next search comes to, in a replay without profiles.
+    foretold: Option<Box<Foretold>>,
     outbox: Outbox,
     resumed: Vec<ConnectionId>,
     /// Buffers that are used again and again.
@@ -215,6 +219,7 @@ impl Engine {
             presence_sessions: BTreeSet::new(),
             presence_before: BTreeMap::new(),
             last_change: Seq::ZERO,
+            foretold: None,
             outbox: Outbox::default(),
             resumed: Vec::new(),
             payload: Vec::new(),

@@ -145,6 +145,20 @@ impl BoxFile {
         })
     }
 
+    /// Its bytes, as it was when it was found; fewer, or none, where it has become shorter or is gone.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn bytes(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match File::open(&self.path) {
+            Ok(file) => file.take(self.length).read_to_end(&mut bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(bytes)
+    }
+
     /// What it begins from, and its entries.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use super::entry::{Answer, Entry};
 use super::history::{History, HistoryError, Logged};
 use super::reader::{Beginning, BoxFile, Entries, Recording, Unreadable};
 use super::surroundings::Surroundings;
-use crate::engine::{Engine, HeldInput, Input, KeptError, Mark, Outbox, Outcome, Output};
+use crate::engine::{Engine, Foretold, HeldInput, Input, KeptError, Mark, Outbox, Outcome, Output};
 use crate::id::{Seq, UnixMillis};
 use crate::state::Event;
 
@@ -397,6 +397,7 @@ impl<'r, H: History> Replay<'r, H> {
             let entry = entries.next().map_err(unread)?;
             match entry {
                 Some(Entry::Answer(answer)) => recorded.answers.push(answer),
+                Some(Entry::Foretold(foretold)) => recorded.foretold = Some(foretold),
                 Some(Entry::Output(output)) => recorded.outputs.push(output),
                 Some(Entry::Input(_)) | None => {
                     // What came of the last step may not have been written any more.
@@ -404,8 +405,7 @@ impl<'r, H: History> Replay<'r, H> {
                     if is_held && self.step(held.get(), &recorded, observer)?.is_break() {
                         return Ok(ControlFlow::Break(()));
                     }
-                    recorded.answers.clear();
-                    recorded.outputs.clear();
+                    recorded.clear();
                     let Some(Entry::Input(input)) = entry else {
                         return Ok(ControlFlow::Continue(()));
                     };
@@ -481,7 +481,9 @@ impl<'r, H: History> Replay<'r, H> {
             what: None,
             failed: std::cell::OnceCell::new(),
         };
+        engine.foretell(recorded.foretold.clone());
         engine.handle(input, &mut host);
+        engine.foretell(None);
         let Surroundings { answers_next, events, beyond_log, what, failed, .. } = host;
         self.ended.events_beyond_log += beyond_log;
         if let Some(error) = failed.into_inner() {
@@ -510,12 +512,19 @@ impl<'r, H: History> Replay<'r, H> {
 #[derive(Default)]
 struct Recorded {
     answers: Vec<Answer>,
+    foretold: Option<Foretold>,
     outputs: Vec<Output>,
     /// It may not be all that there was.
     may_lack: bool,
 }
 
 impl Recorded {
+    fn clear(&mut self) {
+        self.answers.clear();
+        self.foretold = None;
+        self.outputs.clear();
+    }
+
     fn differs(&self, actual: Vec<Output>) -> Option<What> {
         let is_same =
             if self.may_lack { actual.starts_with(&self.outputs) } else { actual == self.outputs };

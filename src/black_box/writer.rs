@@ -5,7 +5,7 @@
 use super::entry::{self, Answer};
 use super::format::{CHUNK_FULL, CHUNK_HEADER_LEN, Header, chained, seal};
 use crate::codec::{Reader, Short};
-use crate::engine::{Input, Output, Settings};
+use crate::engine::{Foretold, Input, Output, Settings};
 use crate::id::{MonoMillis, Now, UnixMillis};
 
 /// Writes a file. [`Writer::begin`], then entries, with [`Writer::chunk`] at the end of each turn.
@@ -41,6 +41,11 @@ impl Writer {
     /// What the engine was answered while it handled the input.
     pub fn answer(&mut self, answer: Answer) {
         entry::write_answer(answer, &mut self.chunk);
+    }
+
+    /// What the search that the input asks for comes to.
+    pub fn foretold(&mut self, foretold: &Foretold) {
+        entry::write_foretold(foretold, &mut self.chunk);
     }
 
     /// What the input has led to.

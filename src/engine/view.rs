@@ -74,7 +74,7 @@ impl Engine {
             waits_for: match peer.stage {
                 Stage::Ready => WaitsFor::Nothing,
                 Stage::Password(ticket) => WaitsFor::Password(ticket),
-                Stage::Search(_) => WaitsFor::Search,
+                Stage::Search(_) | Stage::Foregone(_) => WaitsFor::Search,
                 Stage::Mail => WaitsFor::Mail,
                 Stage::Closing => WaitsFor::End,
             },

@@ -29,6 +29,7 @@ pub fn rewrite(file: &BoxFile, change: impl FnOnce(&mut Vec<Owned>)) {
             }
             Entry::Answer(answer) => Owned::Answer(answer),
             Entry::Output(output) => Owned::Output(output),
+            Entry::Foretold(foretold) => panic!("{foretold:?} in what a server has recorded"),
         });
     }
     change(&mut all);
