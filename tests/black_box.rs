@@ -7,6 +7,8 @@
 
 #[path = "black_box/damage.rs"]
 mod damage;
+#[path = "black_box/packed.rs"]
+mod packed;
 #[path = "black_box/planted.rs"]
 mod planted;
 #[path = "black_box/recorded.rs"]

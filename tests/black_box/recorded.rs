@@ -195,7 +195,14 @@ impl Recorded {
                 self.turn(|server| server.end(closed));
             }
         }
-        if let Some(job) = self.job.take_if(|_| chance.one_in(3)) {
+        if self.job.is_some() && chance.one_in(3) {
+            self.answer_password();
+        }
+    }
+
+    /// The password that is being worked on is done.
+    pub fn answer_password(&mut self) {
+        if let Some(job) = self.job.take() {
             self.turn(|server| server.hand(Input::Verdict(verdict(&job))));
         }
     }

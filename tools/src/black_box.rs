@@ -27,6 +27,7 @@ use crate::source::{Source, progress};
 
 pub(crate) use connections::Name;
 use dialogue::Watcher;
+pub(crate) use said::frames;
 
 /// What is asked for.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ mod diff;
 mod documented;
 mod failure;
 mod options;
+mod pack;
 mod packets;
 mod paint;
 mod repair;
@@ -56,6 +57,7 @@ const COMMANDS: &[Command] = &[
         about: bisect::ABOUT,
         run: bisect::run,
     },
+    Command { name: "pack", arguments: pack::ARGUMENTS, about: pack::ABOUT, run: pack::run },
     Command {
         name: "verify",
         arguments: verify::ARGUMENTS,

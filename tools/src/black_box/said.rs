@@ -122,7 +122,7 @@ pub(super) fn event(logged: &Logged, meaning: Meaning<'_>) -> (String, Value) {
 }
 
 /// The packets of the server in these bytes.
-pub(super) fn frames(mut bytes: &[u8]) -> impl Iterator<Item = Frame<'_>> {
+pub(crate) fn frames(mut bytes: &[u8]) -> impl Iterator<Item = Frame<'_>> {
     std::iter::from_fn(move || {
         let kind = Kind::of_sender(*bytes.get(2)?)?;
         let frame = cut_for_client(bytes, kind, u32::MAX).ok()??;
