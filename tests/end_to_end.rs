@@ -32,6 +32,8 @@ mod files;
 mod full;
 #[path = "end_to_end/limits.rs"]
 mod limits;
+#[path = "end_to_end/pack.rs"]
+mod pack;
 #[path = "end_to_end/pressure.rs"]
 mod pressure;
 #[path = "end_to_end/repair.rs"]

@@ -124,6 +124,9 @@ fn compact(options: &Options) -> Result<(), Failure> {
     // Whether it is allowed or not, it only makes the work kinder.
     let _ = rustix::process::nice(NICE);
     let folder = &options.folder;
+    if folder.is_file() {
+        return failed(folder, "is a file that was packed; a folder can be compacted");
+    }
     let source = Source::open(folder)?;
     let mut storage = DiskStorage::read_only(folder);
     let points = Points::find(&source, options)?;
