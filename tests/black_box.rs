@@ -24,13 +24,16 @@ mod kit;
 mod live;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use chance::Chance;
 use chance::packets::settings;
 use kit::replayed::{identically, replay};
-use oicq::black_box::{Recording, Texts};
-use oicq::engine::{Engine, HeldInput, Input};
+use oicq::black_box::{FOLDER, Recording, Texts, file_name};
+use oicq::engine::{Engine, HeldInput, Input, Settings};
+use oicq::id::{ConnectionId, MonoMillis, Now, Place, UnixMillis};
+use oicq::wire::{Frame, Header, Kind};
 use recorded::{Form, Recorded, record};
 
 /// All bytes of the files of a recording.
@@ -71,17 +74,14 @@ fn what_an_engine_saves_is_what_it_saves_once_it_is_restored() {
         let mut chance = Chance::new(seed);
         let folder = tempfile::tempdir().unwrap();
         let settings = settings(&mut chance);
-        let now = oicq::id::Now {
-            wall: oicq::id::UnixMillis(1_000_000_000_000),
-            mono: oicq::id::MonoMillis(1_000_000),
-        };
+        let now = Now { wall: UnixMillis(1_000_000_000_000), mono: MonoMillis(1_000_000) };
         let mut server = Recorded::start(folder.path(), settings.clone(), Form::WHOLE, now);
         for _ in 0..200 {
             server.happen(&mut chance);
             let (mut kept, mut again) = (Vec::new(), Vec::new());
             server.engine.save(&mut kept);
             let state = server.engine.state().clone();
-            let place = |_| Some(oicq::id::Place::default());
+            let place = |_| Some(Place::default());
             let restored = Engine::restore(settings.clone(), state, &kept, place).unwrap();
             restored.save(&mut again);
             assert!(kept == again, "it saves other bytes");
@@ -92,13 +92,44 @@ fn what_an_engine_saves_is_what_it_saves_once_it_is_restored() {
 }
 
 #[test]
+fn a_recording_that_cannot_be_written_pauses_and_is_taken_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::default();
+    let now = Now { wall: UnixMillis(1_000_000_000_000), mono: MonoMillis(1_000_000) };
+    let form = Form { bytes_max: 40_000, ..Form::WHOLE };
+    let mut chance = Chance::new(7);
+    let mut server = Recorded::start(folder.path(), settings, form, now);
+    // A disk without room under every name that the next file can have.
+    let name = |step| folder.path().join(FOLDER).join(file_name(step));
+    (2..4_000).for_each(|step| symlink("/dev/full", name(step)).unwrap());
+    for _ in 0..300 {
+        server.happen(&mut chance);
+    }
+    let before = replay(folder.path());
+    assert_eq!((before.difference, before.steps > 20), (None, true));
+    for step in 2..4_000 {
+        if fs::symlink_metadata(name(step)).is_ok_and(|file| file.is_symlink()) {
+            fs::remove_file(name(step)).unwrap();
+        }
+    }
+    server.wait(61_000);
+    for _ in 0..40 {
+        server.happen(&mut chance);
+    }
+    let after = replay(folder.path());
+    assert_eq!((after.difference, after.first_step), (None, Some(1)));
+    assert!(after.steps > before.steps);
+    let [(from, to)] = after.missing[..] else { panic!("{:?}", after.missing) };
+    assert!(from == before.steps + 1 && to >= from, "{from} to {to}");
+}
+
+#[test]
 fn a_held_input_is_the_one_that_was_held() {
     let mut held = HeldInput::default();
-    let header =
-        oicq::wire::Header { kind: oicq::wire::Kind::User, packet_type: 3, content_length: 5 };
-    let connection = oicq::id::ConnectionId(9);
+    let header = Header { kind: Kind::User, packet_type: 3, content_length: 5 };
+    let connection = ConnectionId(9);
     for content in [&b"hello"[..], b"you", b""] {
-        let input = Input::Packet { connection, frame: oicq::wire::Frame { header, content } };
+        let input = Input::Packet { connection, frame: Frame { header, content } };
         held.hold(&input);
         assert_eq!(format!("{:?}", held.get()), format!("{input:?}"));
     }

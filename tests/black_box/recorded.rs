@@ -200,6 +200,12 @@ impl Recorded {
         }
     }
 
+    /// Time passes.
+    pub fn wait(&mut self, millis: u64) {
+        self.pass(millis);
+        self.turn(|_| ());
+    }
+
     /// The password that is being worked on is done.
     pub fn answer_password(&mut self) {
         if let Some(job) = self.job.take() {

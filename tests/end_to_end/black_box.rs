@@ -13,7 +13,7 @@ use oicq::wire::client::Account;
 use oicq::wire::{Code, Request};
 use serde_json::Value;
 
-use crate::live::{Client, Server, digest, folder, message, result, texts, tool};
+use crate::live::{Client, Server, digest, folder, message, result, stat, texts, tool, wait_for};
 
 const BOX: &[&str] = &["--black-box"];
 
@@ -287,4 +287,76 @@ fn the_password_is_seen_in_no_dialogue() {
         assert!(shown.contains("change-profile") && shown.contains("log-in"), "{shown}");
         assert!(!shown.contains("Zq7") && !shown.contains("$argon2"), "{shown}");
     }
+}
+
+fn why(data: &Path, question: &[&str]) -> Vec<Value> {
+    let (status, out, errors) = tool("why", data, &[question, &["--format", "json"]].concat());
+    assert_eq!(status, Some(0), "{out}{errors}");
+    objects(&out)
+}
+
+#[test]
+fn how_logins_ended_and_where_messages_came_from_is_known_as_long_as_it_is_recorded() {
+    let options = ["--login-failures", "2", "--listen", "127.0.0.1:0", "--listen", "[::1]:0"];
+    let server = Server::start(&options);
+    let mut ann = server.user("ann");
+    let number = ann.own;
+    // Taken over from another address.
+    let mut other = Client::connect(server.addresses[1]);
+    other.log_in(number);
+    assert_eq!(ann.is_closed_with(0, Code::Elsewhere), []);
+    other.tell(number, "to myself");
+    other.pending();
+    other.log_out();
+    let mut stranger = server.connect();
+    let wrong = (number, "no-password", Code::BadLogin);
+    stranger.are_not_let_in(&[wrong, wrong, (number, "no-password", Code::Throttled)]);
+    drop(stranger);
+    let asked = ["login", &number.to_string(), "2003-01-01"];
+    let all = why(server.data(), &asked);
+    assert_eq!(all.len(), 1, "the nearest one, however far: {all:?}");
+    let time = all[0]["time"].as_str().unwrap();
+    let all = why(server.data(), &["login", &number.to_string(), time]);
+    let told = |index: usize| {
+        let text = |name: &str| all[index][name].as_str().unwrap_or("-").to_owned();
+        [text("outcome"), text("code"), text("address")]
+    };
+    assert_eq!(told(0), ["accepted", "-", "127.0.0.1"]);
+    assert!(all[0]["why"].as_str().unwrap().starts_with("elsewhere: "), "{}", all[0]);
+    assert_eq!(told(1), ["accepted", "-", "::1"]);
+    assert_eq!(all[1]["why"], "logged out");
+    assert_eq!(
+        [told(2), told(3)],
+        [(); 2].map(|()| ["refused", "bad-login", "127.0.0.1"].map(str::to_owned))
+    );
+    assert_eq!(told(4)[..2], ["refused", "throttled"]);
+    assert_eq!(all.len(), 5, "{all:?}");
+    assert_ne!(all[0]["connection"], all[1]["connection"]);
+    let (_, text, _) = tool("why", server.data(), &["login", &number.to_string(), time]);
+    assert!(text.contains(" \"ann\" from ::1, connection "), "{text}");
+    assert!(
+        text.contains("refused, bad-login: \"no such number, or the wrong password\""),
+        "{text}"
+    );
+
+    let sent =
+        objects(&result("replay", server.data(), &["--kind", "message-sent", "--format", "json"]));
+    let id = sent[0]["seq"].to_string();
+    wait_for("the delivery", || (stat(server.data(), "waiting_messages") == 0).then_some(()));
+    let told = why(server.data(), &["message", &id]);
+    let from = told.iter().find(|it| it["what"] == "sent-from").unwrap();
+    let to = told.iter().find(|it| it["what"] == "receiver").unwrap();
+    assert_eq!((&from["address"], &from["connection"]), (&"::1".into(), &all[1]["connection"]));
+    assert_eq!(
+        (&to["address"], &to["connection"]),
+        (&"::1".into(), &all[1]["connection"]),
+        "{told:?}"
+    );
+
+    let (status, _, errors) = tool("why", server.data(), &["login", "10001", "1999"]);
+    assert_eq!(status, Some(2));
+    assert!(errors.contains("login: \"1999\" was given, expected a date or time"), "{errors}");
+    let (status, _, errors) = tool("why", server.data(), &["login", "10077", "2003-01-01"]);
+    assert_eq!(status, Some(1));
+    assert!(errors.contains("there is no user 10077"), "{errors}");
 }

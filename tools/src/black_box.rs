@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use indicatif::ProgressBar;
 use oicq::black_box::{
-    Ended, FOLDER, History, HistoryError, LogHistory, Recording, Replay, ReplayError,
+    Ended, FOLDER, History, HistoryError, LogHistory, Observer, Recording, Replay, ReplayError,
 };
 use oicq::id::{Seq, ServiceNumber};
 
@@ -25,7 +25,7 @@ use crate::options::Format;
 use crate::paint::Paint;
 use crate::source::{Source, progress};
 
-pub(crate) use connections::Name;
+pub(crate) use connections::{Name, Names};
 use dialogue::Watcher;
 pub(crate) use said::frames;
 
@@ -90,6 +90,20 @@ fn replayed<W: Write>(
     let ended = catch_unwind(run).map_err(|_| watcher.crashed())?;
     bar.finish_and_clear();
     ended.map_err(|error| unreplayed(source, &error))
+}
+
+/// Runs a recording for a question, which a difference does not end.
+pub(crate) fn run_through(
+    source: &Source,
+    recording: &Recording,
+    observer: &mut impl Observer,
+) -> Result<Ended, Failure> {
+    let unreplayed = |error: ReplayError| unreplayed(source, &error);
+    let wanted = recording.texts_wanted().map_err(unreplayed)?;
+    let bar = progress(source.file_bytes());
+    let ended = Replay::new(recording, history(source, wanted, &bar)?).run(observer);
+    bar.finish_and_clear();
+    ended.map_err(unreplayed)
 }
 
 /// The log as a replay needs it, with a bar for the way to where the recording begins.

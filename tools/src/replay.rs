@@ -18,7 +18,7 @@ use crate::source::{Happening, Nobody, Onlooker, Outcome, Source, Until};
 use crate::{black_box, state_view, times};
 
 /// What the command takes, for the list of commands.
-pub(crate) const ARGUMENTS: &str = "[--black-box] DIR";
+pub(crate) const ARGUMENTS: &str = "DIR";
 /// What it does, for the list of commands.
 pub(crate) const ABOUT: &str =
     "run a log through the server's own state machine, and show what happens";

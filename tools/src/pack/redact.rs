@@ -10,8 +10,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use oicq::black_box::{
-    Actual, BoxFile, Ended, FOLDER, Header, History, HistoryError, Observer, Recording, Replay,
-    ReplayError, Step, Writer, file_name,
+    Actual, BoxFile, Ended, FOLDER, Header, History, HistoryError, Observer, ReplayError, Step,
+    Writer, file_name,
 };
 use oicq::codec::blank::Fillers;
 use oicq::engine::{Engine, Foregone, Foretold, HeldInput, Input, WaitsFor};
@@ -25,7 +25,7 @@ use oicq::wire::{Code, Frame, Notice, RequestType, ServerPacket};
 
 use super::log::PackedLog;
 use super::{Packed, first_event, header};
-use crate::black_box::{frames, history, recording, unreplayed};
+use crate::black_box::{frames, history, recording, run_through, unreplayed};
 use crate::failure::Failure;
 use crate::source::{Source, failed, progress};
 
@@ -37,7 +37,7 @@ pub(super) fn pack(source: &Source, to: &Path) -> Result<Packed, Failure> {
     let recording = recording(source)?;
     let header = header(source)?;
     let mut scout = Scout::default();
-    let real = replayed(source, &recording, &mut scout)?;
+    let real = run_through(source, &recording, &mut scout)?;
     check_real(source, &real)?;
     let engine = real.engine.as_ref().map(Engine::settings);
     let charset = engine.map(|settings| settings.charset).unwrap_or_default();
@@ -51,7 +51,7 @@ pub(super) fn pack(source: &Source, to: &Path) -> Result<Packed, Failure> {
         failure: None,
     };
     fs::create_dir(&rewriter.folder).map_err(|error| cannot_write(&rewriter.folder, &error))?;
-    replayed(source, &recording, &mut rewriter)?;
+    run_through(source, &recording, &mut rewriter)?;
     let (mut fillers, files) = rewriter.finish()?;
     let first = first_event(source, &recording, header.log_id)?;
     let last = write_log(source, &header, first, &mut fillers, to)?;
@@ -82,7 +82,7 @@ fn check_real(source: &Source, real: &Ended) -> Result<(), Failure> {
 fn prove(folder: &Path, real: &Ended) -> Result<(), Failure> {
     let source = Source::open(folder)?;
     let made = recording(&source)?;
-    let ended = replayed(&source, &made, &mut ())?;
+    let ended = run_through(&source, &made, &mut ())?;
     let step = match ended.difference {
         Some(difference) => difference.step,
         None if ended.steps == real.steps => return Ok(()),
@@ -91,19 +91,6 @@ fn prove(folder: &Path, real: &Ended) -> Result<(), Failure> {
     Err(Failure::Failed(format!(
         "it cannot be redacted: without its texts step {step} goes differently; nothing was packed"
     )))
-}
-
-fn replayed(
-    source: &Source,
-    recording: &Recording,
-    observer: &mut impl Observer,
-) -> Result<Ended, Failure> {
-    let unreplayed = |error: ReplayError| unreplayed(source, &error);
-    let wanted = recording.texts_wanted().map_err(unreplayed)?;
-    let bar = progress(source.file_bytes());
-    let ended = Replay::new(recording, history(source, wanted, &bar)?).run(observer);
-    bar.finish_and_clear();
-    ended.map_err(unreplayed)
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
