@@ -10,6 +10,7 @@
 //! [`PasswordJob`].
 
 mod extensions;
+mod foretold;
 mod input;
 mod kept;
 mod login;
@@ -20,16 +21,19 @@ mod peer;
 mod requests;
 mod throttle;
 mod transfers;
+mod view;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
 
-pub use input::Input;
+pub use foretold::{Foregone, Foretold};
+pub use input::{HeldInput, Input};
 pub use kept::KeptError;
 pub use login::{Outcome, PasswordJob, Task, Verdict};
 pub use outbox::{Mark, Outbox, Output};
+pub use view::{ConnectionView, WaitsFor};
 
 use crate::codec::Reader;
 use crate::codec::charset::Charset;
@@ -177,6 +181,8 @@ pub struct Engine {
     last_digest: Seq,
     /// Operators whose monitoring has ended while there was no room in the log to say so.
     monitoring_ends: BTreeSet<ServiceNumber>,
+    /// What the next search comes to, in a replay without profiles.
+    foretold: Option<Box<Foretold>>,
     outbox: Outbox,
     resumed: Vec<ConnectionId>,
     /// Buffers that are used again and again.
@@ -217,6 +223,7 @@ impl Engine {
             presence_sessions: BTreeSet::new(),
             presence_before: BTreeMap::new(),
             last_change: Seq::ZERO,
+            foretold: None,
             outbox: Outbox::default(),
             resumed: Vec::new(),
             payload: Vec::new(),

@@ -10,6 +10,8 @@ mod relay;
 
 #[path = "end_to_end/backup.rs"]
 mod backup;
+#[path = "end_to_end/black_box.rs"]
+mod black_box;
 #[path = "end_to_end/calls.rs"]
 mod calls;
 #[path = "end_to_end/commands.rs"]
@@ -30,6 +32,8 @@ mod files;
 mod full;
 #[path = "end_to_end/limits.rs"]
 mod limits;
+#[path = "end_to_end/pack.rs"]
+mod pack;
 #[path = "end_to_end/pressure.rs"]
 mod pressure;
 #[path = "end_to_end/repair.rs"]

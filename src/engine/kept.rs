@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::foretold::Foregone;
 use super::monitoring::Monitoring;
 use super::peer::{Peer, Sent, Session, Stage};
 use super::throttle::Bucket;
@@ -238,6 +239,10 @@ impl Engine {
             }
             Stage::Mail => out.put_u8(3),
             Stage::Closing => out.put_u8(4),
+            Stage::Foregone(foregone) => {
+                out.put_u8(5);
+                foregone.save(out);
+            }
         }
         out.put_u32(peer.extensions.sum());
         out.put_u64(peer.sessionless_since.0);
@@ -311,6 +316,7 @@ fn read_peer(
         2 => Stage::Search(Box::new(Search::restore(reader, charset).ok_or(KeptError::Layout)?)),
         3 => Stage::Mail,
         4 => Stage::Closing,
+        5 => Stage::Foregone(Box::new(Foregone::restore(reader)?)),
         _ => return Err(KeptError::Layout),
     };
     let extensions = Extensions::grant(reader.u32()?);

@@ -64,19 +64,25 @@ impl Outbox {
     /// texts in it count by their lengths alone.
     #[must_use]
     pub fn since(&self, mark: Mark, blanked: bool) -> Option<Output> {
-        if self.mark() == mark {
+        self.between(mark, self.mark(), blanked)
+    }
+
+    /// The same up to another mark.
+    #[must_use]
+    pub fn between(&self, mark: Mark, end: Mark, blanked: bool) -> Option<Output> {
+        if end == mark {
             return None;
         }
-        let bytes = &self.bytes[mark.bytes..];
+        let bytes = &self.bytes[mark.bytes..end.bytes];
         let mut mixer = Mixer::default();
         mixer = if blanked { mix_blanked(bytes, mixer) } else { mixer.text(bytes) };
-        let sends = &self.sends[mark.sends..];
+        let sends = &self.sends[mark.sends..end.sends];
         for (to, range) in sends {
             // Places count from the mark on, so that they do not depend on what came before it.
             let start = range.start.wrapping_sub(mark.bytes);
             mixer = mixer.word(to.0 as u64).word((start as u64) << 32 | range.len() as u64);
         }
-        for closed in &self.closes[mark.closes..] {
+        for closed in &self.closes[mark.closes..end.closes] {
             mixer = mixer.word(closed.0 as u64);
         }
         let checksum = (mixer.hash() >> 96) as u32;

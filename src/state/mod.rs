@@ -6,6 +6,7 @@
 //! [`decide`], which only looks.
 
 mod apply;
+pub mod blank;
 pub mod decide;
 mod digest;
 pub mod event;

@@ -97,7 +97,7 @@ pub struct Friend {
 }
 
 /// The name of the group that every user begins with.
-const FIRST_GROUP: &[u8] = b"My Friends";
+pub(super) const FIRST_GROUP: &[u8] = b"My Friends";
 
 /// What is kept of one user.
 #[derive(Clone)]

@@ -5,6 +5,7 @@
 
 mod backup;
 mod bisect;
+mod black_box;
 mod client;
 mod compact;
 mod diff;
@@ -12,6 +13,8 @@ mod diff;
 mod documented;
 mod failure;
 mod options;
+mod pack;
+mod packets;
 mod paint;
 mod repair;
 mod replay;
@@ -56,6 +59,7 @@ const COMMANDS: &[Command] = &[
         about: bisect::ABOUT,
         run: bisect::run,
     },
+    Command { name: "pack", arguments: pack::ARGUMENTS, about: pack::ABOUT, run: pack::run },
     Command {
         name: "verify",
         arguments: verify::ARGUMENTS,

@@ -18,8 +18,10 @@ use oicq::log::{
     StoredFile, Torn, locate,
 };
 use oicq::state::{Event, MonitoringRecord, Stamp, State, Waiting};
+use tempfile::TempDir;
 
 use crate::failure::Failure;
+use crate::pack;
 use crate::salvage::{Salvaged, Sink, Survey, survey, walk};
 use crate::show::Time;
 
@@ -30,6 +32,8 @@ const PROGRESS_STEP: u64 = 1 << 18;
 pub(crate) struct Source {
     folder: PathBuf,
     storage: DiskStorage,
+    /// Where a packed file was unpacked, until it is no longer wanted.
+    _unpacked: Option<TempDir>,
 }
 
 /// One event on its way through the state.
@@ -112,8 +116,10 @@ pub(crate) struct Outcome {
 }
 
 impl Source {
-    /// Finds the log of a folder.
-    pub(crate) fn open(folder: &Path) -> Result<Self, Failure> {
+    /// Finds the log of a folder, or of a file that `pack` has made.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let unpacked = if path.is_file() { Some(pack::unpack(path)?) } else { None };
+        let folder = unpacked.as_ref().map_or(path, TempDir::path);
         let storage = DiskStorage::read_only(folder);
         let names = storage.list().map_err(|error| {
             Failure::Failed(format!("cannot read {}: {error}", folder.display()))
@@ -124,7 +130,7 @@ impl Source {
                 "{folder}: there is no log here; name the folder that oicqd was given with --data"
             )));
         }
-        Ok(Self { folder: folder.to_path_buf(), storage })
+        Ok(Self { folder: folder.to_path_buf(), storage, _unpacked: unpacked })
     }
 
     pub(crate) fn storage(&self) -> &DiskStorage {
