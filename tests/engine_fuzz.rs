@@ -17,7 +17,7 @@ use chance::packets::{content, entrance, packet, settings};
 use kit::extended::{ALL, IDS, PRESENCE, RESULTS};
 use kit::{Got, World, verdict};
 use oicq::engine::{Overdue, PasswordJob};
-use oicq::id::{ConnectionId, ServiceNumber};
+use oicq::id::ConnectionId;
 use oicq::wire::server::{Sign, SystemKind};
 use oicq::wire::{Code, Kind, ServerPacket};
 
