@@ -158,6 +158,7 @@ fn draw_pane_line(buffer: &mut Buffer, area: Rect, row: u16, line: &PaneLine, pa
         Mark::Added => ("+", colored(Color::Green).patch(bold)),
         Mark::Removed => ("-", colored(Color::Red)),
     };
+    let sign = if line.is_continued { " " } else { sign };
     let indent = usize::from(line.text.indent) + MARK_COLUMNS - 1;
     let text = format!("{sign}{:indent$}{}", "", line.text.text);
     put(buffer, area, row, &text, style);

@@ -114,6 +114,11 @@ impl<'s> History<'s> {
         self.outcome.base_seq
     }
 
+    /// The time of the last event that compacting has dropped.
+    pub(super) fn base_time(&self) -> UnixMillis {
+        self.snapshots.first().map_or(UnixMillis(0), State::last_time)
+    }
+
     /// The first event there is, which is behind the last one where there is none.
     pub(super) const fn first_seq(&self) -> Seq {
         self.outcome.base_seq.next()

@@ -104,6 +104,11 @@ impl<'s> View<'s> {
         let rows = Rows::all(&history);
         let (base, cursor) = (history.base_seq(), history.last_seq());
         let note = history.damage().map(str::to_owned).or_else(|| {
+            if base > Seq::ZERO && base == cursor {
+                return Some(format!(
+                    "compacting has left the state as of {base} alone, no events"
+                ));
+            }
             (base > Seq::ZERO).then(|| {
                 format!(
                     "compacting has dropped the events up to {base}, the first is {}",
@@ -343,15 +348,16 @@ impl<'s> View<'s> {
 
     /// Goes to the first event at or after a time.
     fn jump_to_time(&mut self, time: UnixMillis) -> Result<(), Failure> {
-        match self.history.at_time(time)? {
-            Some(seq) => {
-                let (Ok(row) | Err(row)) = self.rows.row_of(seq);
-                self.go_to_row(row);
-            }
-            None => {
-                self.go_to_row(usize::MAX);
-                self.say(format!("nothing is as late as {}, this is the last", Time(time)));
-            }
+        let row = match self.history.at_time(time)? {
+            Some(seq) => self.rows.row_of(seq).unwrap_or_else(|row| row),
+            None => usize::MAX,
+        };
+        self.go_to_row(row);
+        if time < self.history.base_time() {
+            let first = self.history.first_seq();
+            self.say(format!("compacting has dropped {}, events begin at {first}", Time(time)));
+        } else if row >= self.rows.count() {
+            self.say(format!("nothing listed is as late as {}", Time(time)));
         }
         Ok(())
     }
@@ -633,7 +639,7 @@ fn told(line: &Line) -> Vec<PaneLine> {
 fn folded(line: &PaneLine, width: usize) -> Vec<PaneLine> {
     let indent = usize::from(line.text.indent) + MARK_COLUMNS;
     let pieces = fold(&line.text.text, width.saturating_sub(indent).max(1));
-    pieces.into_iter().map(|piece| line.with_text(piece)).collect()
+    (0..).zip(pieces).map(|(index, piece)| line.piece(piece, index > 0)).collect()
 }
 
 /// Columns in front of each line beside the list.

@@ -45,11 +45,11 @@ impl Names {
                 let nickname = self.keep(profile.nickname);
                 self.first.push(nickname);
             }
-            Event::ProfileChanged { number, ref profile, .. } => {
-                if self.at(number, happening.seq) != Some(profile.nickname) {
-                    let nickname = self.keep(profile.nickname);
-                    self.later.insert((number, happening.seq), nickname);
-                }
+            Event::ProfileChanged { number, ref profile, .. }
+                if self.at(number, happening.seq) != Some(profile.nickname) =>
+            {
+                let nickname = self.keep(profile.nickname);
+                self.later.insert((number, happening.seq), nickname);
             }
             Event::MonitoringEnded { .. } => {
                 self.unwatched.insert(happening.seq, happening.unwatched().collect());

@@ -57,18 +57,28 @@ enum Section {
 pub(super) struct PaneLine {
     pub(super) mark: Mark,
     pub(super) text: Text,
+    /// It goes on with the line above, which was too long.
+    pub(super) is_continued: bool,
 }
 
 impl PaneLine {
     /// A line that belongs to no list.
     pub(super) fn new(mark: Mark, text: impl Into<String>) -> Self {
-        Self { mark, text: Text { section: Section::Head, indent: 0, text: text.into() } }
+        Self::of(mark, Text { section: Section::Head, indent: 0, text: text.into() })
     }
 
-    /// The same with another text.
-    pub(super) fn with_text(&self, text: &str) -> Self {
+    const fn of(mark: Mark, text: Text) -> Self {
+        Self { mark, text, is_continued: false }
+    }
+
+    /// One of the pieces that the line is shown in.
+    pub(super) fn piece(&self, text: &str, is_continued: bool) -> Self {
         let Text { section, indent, .. } = self.text;
-        Self { mark: self.mark, text: Text { section, indent, text: text.to_owned() } }
+        Self {
+            mark: self.mark,
+            text: Text { section, indent, text: text.to_owned() },
+            is_continued,
+        }
     }
 }
 
@@ -98,7 +108,7 @@ pub(super) fn user_lines(history: &History<'_>, number: ServiceNumber) -> Vec<Pa
     let mut lines = match (was, &now) {
         (_, None) => vec![PaneLine::new(Mark::Plain, format!("{number} is not registered yet"))],
         (None, Some(now)) => {
-            let plain = |text| PaneLine { mark: Mark::Plain, text };
+            let plain = |text| PaneLine::of(Mark::Plain, text);
             writer.image(number, now).into_iter().map(plain).collect()
         }
         (Some(was), Some(now)) => writer.changes(number, was.as_ref(), now),
@@ -310,16 +320,16 @@ fn compared(before: Vec<Text>, after: Vec<Text>) -> Vec<PaneLine> {
     let mut before = before.into_iter();
     for text in after {
         if !old.contains(&text) {
-            lines.push(PaneLine { mark: Mark::Added, text });
+            lines.push(PaneLine::of(Mark::Added, text));
             continue;
         }
         for gone in before.by_ref().take_while(|line| !new.contains(line)) {
-            lines.push(PaneLine { mark: Mark::Removed, text: gone });
+            lines.push(PaneLine::of(Mark::Removed, gone));
         }
-        lines.push(PaneLine { mark: Mark::Plain, text });
+        lines.push(PaneLine::of(Mark::Plain, text));
     }
     let gone = before.filter(|line| !new.contains(line));
-    lines.extend(gone.map(|text| PaneLine { mark: Mark::Removed, text }));
+    lines.extend(gone.map(|text| PaneLine::of(Mark::Removed, text)));
     lines
 }
 

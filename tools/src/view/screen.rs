@@ -4,7 +4,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ratatui::DefaultTerminal;
@@ -33,6 +33,8 @@ const SHOWN_EVENTS_MIN: u64 = 300_000;
 pub(super) struct Screen {
     /// `None` while it is given back.
     terminal: Option<DefaultTerminal>,
+    /// Whether signals may end the program at once.
+    is_given_back: Arc<AtomicBool>,
     paint: Paint,
     /// The signal that has come, if one has.
     signal: Arc<AtomicUsize>,
@@ -62,14 +64,14 @@ impl Screen {
                     .to_owned(),
             ));
         }
-        let signal = Arc::new(AtomicUsize::new(0));
+        let (signal, is_given_back) = (Arc::default(), Arc::new(AtomicBool::new(true)));
         for number in [SIGTERM, SIGHUP, SIGINT, SIGQUIT] {
-            let value = usize::try_from(number).unwrap_or_default();
-            signal_hook::flag::register_usize(number, Arc::clone(&signal), value)
+            watch(number, &signal, &is_given_back)
                 .map_err(|error| Failure::Failed(format!("signals cannot be watched: {error}")))?;
         }
         Ok(Self {
             terminal: None,
+            is_given_back,
             paint: Paint::on(&io::stdout()),
             signal,
             is_overwritten: false,
@@ -81,12 +83,15 @@ impl Screen {
     /// Takes the terminal over.
     pub(super) fn enter(&mut self) -> Result<(), Failure> {
         if self.terminal.is_none() {
+            self.is_given_back.store(false, Ordering::Relaxed);
             let terminal = ratatui::try_init();
             self.terminal = Some(terminal.map_err(|error| {
                 // Half of it may have been done.
                 let _ = ratatui::try_restore();
                 failed(&error)
             })?);
+            // From the first look on, no change of the size is missed: it comes before the first drawing.
+            is_ready(Duration::ZERO)?;
         }
         Ok(())
     }
@@ -98,6 +103,7 @@ impl Screen {
             let _ = terminal.show_cursor();
             let _ = ratatui::try_restore();
         }
+        self.is_given_back.store(true, Ordering::Relaxed);
     }
 
     /// Lets the shell have the terminal until it calls this program back.
@@ -154,11 +160,8 @@ impl Screen {
     }
 
     fn look(&self, patience: Duration) -> Result<Option<Input>, Failure> {
-        match poll(patience) {
-            Ok(false) => return Ok(None),
-            Ok(true) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(None),
-            Err(error) => return Err(failed(&error)),
+        if !is_ready(patience)? {
+            return Ok(None);
         }
         Ok(match read().map_err(|error| failed(&error))? {
             Event::Key(key) => Some(Input::Key(key)),
@@ -211,6 +214,26 @@ impl Drop for Screen {
     fn drop(&mut self) {
         self.leave();
     }
+}
+
+/// Whether something has come within a time.
+fn is_ready(patience: Duration) -> Result<bool, Failure> {
+    match poll(patience) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+        polled => polled.map_err(|error| failed(&error)),
+    }
+}
+
+/// Has a signal noted instead of obeyed while the terminal is not given back.
+fn watch(
+    number: i32,
+    signal: &Arc<AtomicUsize>,
+    is_given_back: &Arc<AtomicBool>,
+) -> io::Result<()> {
+    let value = usize::try_from(number).unwrap_or_default();
+    signal_hook::flag::register_conditional_default(number, Arc::clone(is_given_back))?;
+    signal_hook::flag::register_usize(number, Arc::clone(signal), value)?;
+    Ok(())
 }
 
 fn failed(error: &io::Error) -> Failure {

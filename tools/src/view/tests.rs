@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use oicq::id::{Seq, ServiceNumber, UnixMillis};
-use oicq::state::Digest;
+use oicq::codec::charset::Charset;
+use oicq::codec::profile::Profile;
+use oicq::compaction::{KeepSince, Plan};
+use oicq::id::{MonoMillis, Seq, ServiceNumber, UnixMillis};
+use oicq::log::{DiskStorage, Durability, Log, Options, Record};
+use oicq::state::{Authentication, Digest, Event};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -96,13 +100,17 @@ fn copied() -> TempDir {
 
 /// The sample log without its history up to the end of its first file.
 fn compacted() -> TempDir {
-    use oicq::compaction::{KeepSince, Plan};
     let folder = copied();
-    let storage = oicq::log::DiskStorage::read_only(folder.path());
-    let plan = Plan::new(&storage, Some(KeepSince::Seq(Seq(119))), |_| ()).unwrap().unwrap();
+    compact(folder.path(), Some(KeepSince::Seq(Seq(119))));
+    folder
+}
+
+/// Takes the history of a log away, up to the end of a closed file.
+fn compact(folder: &Path, keep: Option<KeepSince>) {
+    let storage = DiskStorage::read_only(folder);
+    let plan = Plan::new(&storage, keep, |_| ()).unwrap().unwrap();
     let draft = plan.write(&storage, |_| ()).unwrap();
     draft.check(&storage, |_| ()).unwrap().publish(&storage).unwrap();
-    folder
 }
 
 #[test]
@@ -289,6 +297,47 @@ fn a_compacted_log_begins_with_its_base() {
     assert!(screen.row(0).contains(&format!("the state as of {base}")));
     screen.press(&[Action::Down]);
     assert!(screen.row(0).contains(&format!("event 1 of {}", LAST - base.0)), "{}", screen.row(0));
+    screen.ask(Action::Jump, "2003-04-01");
+    assert!(
+        screen.footer().contains("compacting has dropped 2003-04-01T00:00:00.000Z, events begin")
+    );
+    screen.ask(Action::Jump, "2004-04-01");
+    assert!(screen.footer().contains("nothing listed is as late as 2004-04-01"));
+    assert!(screen.row(0).contains("seq 547"));
+}
+
+#[test]
+fn a_log_without_events_shows_the_state_that_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open_log(folder.path(), Charset::Utf8));
+    let source = Source::open(folder.path()).unwrap();
+    let mut screen = TestScreen::over(History::open(&source, ROOM).unwrap(), 100, 24);
+    assert!(screen.row(0).contains("no events yet"));
+    screen.press(&[Action::Up, Action::Down, Action::Last, Action::User, Action::Escape]);
+    screen.press(&[Action::NextUser]);
+    assert!(screen.footer().contains("the event names no user"));
+    screen.ask(Action::User, "10001");
+    assert!(screen.footer().contains("nobody has registered"));
+    screen.ask(Action::Search, "x");
+    assert!(screen.footer().contains("\"x\" was not found"));
+    screen.ask(Action::Jump, "2003-04-01");
+    assert!(screen.row(1).contains("│  whole state"));
+
+    write_long(folder.path(), 9);
+    let mut log = open_log(folder.path(), Charset::Utf8);
+    assert!(log.roll().unwrap());
+    log.close().unwrap();
+    compact(folder.path(), None);
+    let mut screen = TestScreen::over(History::open(&source, ROOM).unwrap(), 100, 24);
+    assert!(screen.footer().contains("the state as of 9 alone, no events"));
+    assert!(screen.row(0).contains("the state as of 9"));
+    screen.ask(Action::User, "10001");
+    assert!(screen.footer().contains("no event concerns 10001 \"ann\""));
+    assert!(screen.row(1).contains("│  10001 \"ann\""), "{}", screen.row(1));
+    screen.ask(Action::Jump, "10");
+    assert!(screen.footer().contains("there is no sequence number 10, the last is 9"));
+    screen.press(&[Action::Up, Action::Down, Action::PageUp, Action::NextFound]);
+    assert_eq!(screen.selected(), Some(1));
 }
 
 #[test]
@@ -345,24 +394,29 @@ fn work_that_is_broken_off_leaves_everything_as_it_was() {
     assert!(!view.show(sizes(area), &mut Patient).pane.is_empty());
 }
 
-/// A log of one user and messages to it.
-fn write_long(folder: &Path, events: u64) {
-    use oicq::codec::profile::Profile;
-    use oicq::id::MonoMillis;
-    use oicq::log::{DiskStorage, Durability, Log, Options, Record};
-    use oicq::state::{Authentication, Event};
-    let options = Options { segment_size: 64 << 10, durability: Durability::Never, charset: 1 };
+fn open_log(folder: &Path, charset: Charset) -> Log<DiskStorage> {
+    let (segment_size, durability) = (64 << 10, Durability::Never);
+    let options = Options { segment_size, durability, charset: charset.tag() };
     let nothing = |_: &Record<'_>| Ok::<(), std::convert::Infallible>(());
     let storage = DiskStorage::create(folder).unwrap();
-    let (mut log, _) = Log::open(storage, options, 1, UnixMillis(1), nothing).unwrap();
+    Log::open(storage, options, 1, UnixMillis(1), nothing).unwrap().0
+}
+
+/// A log of one user and messages to it.
+fn write_long(folder: &Path, events: u64) {
+    write_log(folder, events, Charset::Utf8, b"ann", b"hi");
+}
+
+fn write_log(folder: &Path, events: u64, charset: Charset, nickname: &[u8], content: &[u8]) {
+    let mut log = open_log(folder, charset);
     let number = ServiceNumber::FIRST;
-    let profile = Profile { nickname: b"ann", ..Profile::default() };
+    let profile = Profile { nickname, ..Profile::default() };
     let authentication = Authentication::Open;
     for seq in 1..=events {
         let event = if seq == 1 {
             Event::Registered { number, authentication, password_hash: "$", profile }
         } else {
-            Event::MessageSent { from: number, to: number, content: b"hi" }
+            Event::MessageSent { from: number, to: number, content }
         };
         let mut payload = Vec::new();
         event.encode(&mut payload);
@@ -562,12 +616,33 @@ fn wide_characters_break_no_column_on_any_screen() {
 
 #[test]
 fn nothing_that_a_terminal_would_act_on_is_drawn() {
-    let source = golden();
-    let mut screen = TestScreen::over(History::open(&source, ROOM).unwrap(), 300, 60);
-    for _ in 0..LAST / 50 {
-        screen.press(&[Action::PageUp, Action::SwitchPane]);
-        for cell in &screen.buffer().content {
-            assert!(!cell.symbol().chars().any(crate::show::is_unsafe), "{:?}", cell.symbol());
+    let folder = tempfile::tempdir().unwrap();
+    let text = "a\u{1b}[2J\u{202e}b\r\n\tc\u{0}\u{9b}1m".as_bytes();
+    write_log(folder.path(), 9, Charset::Utf8, "\u{202e}\u{1b}x".as_bytes(), text);
+    for source in [golden(), Source::open(folder.path()).unwrap()] {
+        let mut screen = TestScreen::over(History::open(&source, ROOM).unwrap(), 300, 60);
+        for _ in 0..LAST / 50 {
+            screen.press(&[Action::PageUp, Action::SwitchPane]);
+            for cell in &screen.buffer().content {
+                assert!(!cell.symbol().chars().any(crate::show::is_unsafe), "{:?}", cell.symbol());
+            }
         }
+    }
+}
+
+#[test]
+fn texts_of_every_charset_are_shown_and_found() {
+    for charset in Charset::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let (nickname, text) = (charset.encode("老谢"), charset.encode("大家好"));
+        write_log(folder.path(), 9, charset, &nickname, &text);
+        let source = Source::open(folder.path()).unwrap();
+        let mut screen = TestScreen::over(History::open(&source, ROOM).unwrap(), 200, 30);
+        screen.press(&[Action::First, Action::SwitchPane]);
+        screen.ask(Action::Search, "家");
+        assert!(screen.row(0).contains("event 2 of 9"), "{charset}: {}", screen.row(0));
+        assert!(screen.row(2).contains("10001 \"老谢\" to 10001 \"老谢\""), "{}", screen.row(2));
+        assert!(screen.rows().iter().any(|row| row.contains("+   2  1970-01-01T00:00:00.002Z")));
+        assert!(screen.rows().iter().filter(|row| row.contains("大家好")).count() > 8);
     }
 }
