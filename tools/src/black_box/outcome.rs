@@ -326,7 +326,10 @@ fn difference_json(seen: &Seen, ended: &Ended) -> Value {
     };
     let meaning = meaning(engine);
     let outputs = |outputs: &[Output]| -> Value {
-        let output = |Output { checksum, bytes, packets }: &Output| json!({ "checksum": format!("{checksum:08x}"), "bytes": bytes, "packets": packets });
+        let output = |Output { checksum, bytes, packets }: &Output| {
+            let checksum = format!("{checksum:08x}");
+            json!({ "checksum": checksum, "bytes": bytes, "packets": packets })
+        };
         outputs.iter().map(output).collect()
     };
     let (recorded, now) = match &difference.what {
