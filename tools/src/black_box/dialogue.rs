@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::options::Format;
 use crate::packets::Meaning;
 use crate::paint::{self, Paint};
+use crate::show::Time;
 use crate::source::Happening;
 
 /// Looks on, and writes what is asked for.
@@ -92,8 +93,14 @@ impl<'o, W: Write> Watcher<'o, W> {
         let state = State::default();
         let meaning = Meaning { state: &state, charset: Default::default() };
         let input = self.now.input.get();
-        let line = Line::input(self.at(self.now.connection), &input, self.now.session, meaning);
-        Failure::Failed(format!("the engine has crashed at step {}", line.words().trim_start()))
+        let at = self.at(self.now.connection);
+        let words = Line::input(at, &input, self.now.session, meaning).plain();
+        let connection =
+            at.connection.map_or_else(String::new, |name| format!(", connection {name}"));
+        let (step, time) = (at.step, Time(at.time));
+        Failure::Failed(format!(
+            "the engine has crashed at step {step}, {time}{connection}: {words}"
+        ))
     }
 
     fn at(&self, connection: Option<ConnectionId>) -> At {
@@ -262,4 +269,41 @@ fn concerns(logged: &Logged, user: ServiceNumber, meaning: Meaning<'_>) -> bool 
 /// The name of a connection as JSON.
 pub(super) fn name_json(name: Option<Name>) -> Value {
     name.map(|name| name.to_string()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use oicq::engine::Settings;
+    use oicq::wire::{Frame, Header, Kind};
+
+    use super::*;
+
+    #[test]
+    fn a_crash_is_told_by_its_step_and_its_input() {
+        let options = Options {
+            folder: PathBuf::new(),
+            until: u64::MAX,
+            pick: Pick::Nobody,
+            format: Format::Text,
+        };
+        let (engine, mut out) = (Engine::new(Settings::default(), State::default()), Vec::new());
+        let mut watcher = Watcher::new(&options, Paint::NONE, &mut out);
+        let connection = ConnectionId(0);
+        let header = Header { kind: Kind::User, packet_type: 0x16, content_length: 4 };
+        let frame = Frame { header, content: &[0; 4] };
+        let (connect, packet) = (
+            Input::Connect { connection, address: [127, 0, 0, 1].into() },
+            Input::Packet { connection, frame },
+        );
+        for (number, input) in [(7, &connect), (8, &packet)] {
+            let step = Step { number, input, time: UnixMillis(1_000_000_000_000) };
+            assert!(watcher.before(&step, &engine).is_continue());
+        }
+        let Failure::Failed(words) = watcher.crashed() else { panic!("it failed") };
+        let expected =
+            "the engine has crashed at step 8, 2001-09-09T01:46:40.000Z, connection 7: → test";
+        assert_eq!(words, expected);
+    }
 }

@@ -209,7 +209,7 @@ fn difference_text(step: u64, what: &What, seen: &Seen, ended: &Ended) -> String
         What::Question(_) | What::Input | What::Kept(_) => {}
     }
     let lines = seen.different.iter().flat_map(|different| &different.actual);
-    lines.for_each(|line| row("", &line.words()));
+    lines.for_each(|line| row("", &line.brief()));
     text
 }
 

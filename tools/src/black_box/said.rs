@@ -86,6 +86,12 @@ impl Line {
         format!("{step:>8}  {time}  {connection:>8}  {sign} {words}")
     }
 
+    /// Without step and time.
+    pub(super) fn brief(&self) -> String {
+        let connection = self.at.connection.map_or_else(String::new, |name| name.to_string());
+        format!("{connection:>8}  {}", self.plain())
+    }
+
     /// The words alone.
     pub(super) fn plain(&self) -> String {
         format!("{} {}", self.sign, self.words)

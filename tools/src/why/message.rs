@@ -100,7 +100,7 @@ fn say_receiver(
             ("waits", format!("still waits for it, as of {seq}, {time}"), None)
         }
         Fate::Delivered(at) => {
-            let place = place.map_or_else(String::new, |place| format!(", on {place}"));
+            let place = place.map_or_else(String::new, |place| format!(", at {place}"));
             ("delivered", format!("got it at {at}{place}"), Some(at))
         }
         Fate::Replaced(at) => (
