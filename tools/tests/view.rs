@@ -33,23 +33,28 @@ struct Viewer {
     screen: vt100::Parser,
 }
 
+/// Starts one on a terminal of its own: the program, and both sides of the terminal.
+fn spawn(log: &Path) -> (Child, File, File) {
+    let own = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+        .unwrap();
+    grantpt(&own).unwrap();
+    unlockpt(&own).unwrap();
+    let name = ptsname(&own, Vec::new()).unwrap();
+    let open = || File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    tcsetwinsize(&own, Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let line = open();
+    // Its terminal is to be this one, and not that of whoever runs the tests.
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", env!("CARGO_BIN_EXE_oicq-tools"), "view"]).arg(log);
+    command.env("TERM", "xterm").env_remove("NO_COLOR");
+    command.stdin(open()).stdout(open()).stderr(open());
+    let child = command.spawn().unwrap();
+    (child, File::from(own), line)
+}
+
 impl Viewer {
     fn start(log: &Path) -> Self {
-        let own = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&own).unwrap();
-        unlockpt(&own).unwrap();
-        let name = ptsname(&own, Vec::new()).unwrap();
-        let open = || File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-        tcsetwinsize(&own, Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 })
-            .unwrap();
-        let line = open();
-        // Its terminal is to be this one, and not that of whoever runs the tests.
-        let mut command = Command::new("setsid");
-        command.args(["--ctty", env!("CARGO_BIN_EXE_oicq-tools"), "view"]).arg(log);
-        command.env("TERM", "xterm").env_remove("NO_COLOR");
-        command.stdin(open()).stdout(open()).stderr(open());
-        let child = command.spawn().unwrap();
-        let own = File::from(own);
+        let (child, own, line) = spawn(log);
         let (sender, written) = channel();
         let mut reading = own.try_clone().unwrap();
         thread::spawn(move || {
@@ -132,12 +137,32 @@ fn another_size_is_another_screen() {
 #[test]
 fn a_signal_ends_it_and_the_terminal_is_given_back() {
     use std::os::unix::process::ExitStatusExt as _;
-    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
         let mut viewer = Viewer::start(Path::new(LOG));
         viewer.sees("event 547 of 547");
         kill_process(Pid::from_child(&viewer.child), signal).unwrap();
         assert_eq!(viewer.ends().signal(), Some(signal.as_raw()));
     }
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_it() {
+    let (mut child, mut own, line) = spawn(Path::new(LOG));
+    let mut screen = vt100::Parser::new(size(30), size(100), 0);
+    let mut buffer = [0; 4096];
+    while !screen.screen().contents().contains("event 547 of 547") {
+        let count = own.read(&mut buffer).unwrap();
+        screen.process(&buffer[..count]);
+    }
+    drop((own, line));
+    let ended = (0..PATIENCE.as_millis() / 20).any(|_| {
+        thread::sleep(Duration::from_millis(20));
+        child.try_wait().unwrap().is_some()
+    });
+    if !ended {
+        child.kill().unwrap();
+    }
+    assert!(ended, "it goes on without a terminal");
 }
 
 #[test]

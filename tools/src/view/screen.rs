@@ -14,7 +14,7 @@ use ratatui::crossterm::queue;
 use ratatui::crossterm::style::Print;
 use ratatui::crossterm::terminal::{Clear, ClearType};
 use rustix::process::{Signal, getpid, kill_process};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
 
 use super::columns::cut;
 use super::draw::{draw, sizes};
@@ -65,7 +65,8 @@ impl Screen {
             ));
         }
         let (signal, is_given_back) = (Arc::default(), Arc::new(AtomicBool::new(true)));
-        for number in [SIGTERM, SIGHUP, SIGINT, SIGQUIT] {
+        // SIGHUP ends the program as ever: the terminal is gone, and the wait for its keys would not end.
+        for number in [SIGTERM, SIGINT, SIGQUIT] {
             watch(number, &signal, &is_given_back)
                 .map_err(|error| Failure::Failed(format!("signals cannot be watched: {error}")))?;
         }
