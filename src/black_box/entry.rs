@@ -1,8 +1,8 @@
 //! What stands in a recording, one after the other: inputs, what the engine was answered while it handled
 //! them, and what came of them.
 //!
-//! Owns the bytes of an entry. Small numbers take few bytes; a turn's times are told by what has passed
-//! since the turn before.
+//! Owns the bytes of an entry. Numbers that may be large take few bytes where they are small; a turn's times are
+//! told by what has passed since the turn before.
 
 use crate::codec::{Reader, Write, address};
 use crate::engine::{Foretold, Input, Outcome, Output, Overdue, Verdict};
@@ -100,18 +100,20 @@ pub(super) fn write_foretold(foretold: &Foretold, out: &mut Vec<u8>) {
 
 /// Appends what came of an input.
 pub(super) fn write_output(output: Output, out: &mut Vec<u8>) {
-    let Output { checksum, bytes, packets } = output;
-    out.put_u8(tag::OUTPUT);
-    out.put_u32(checksum);
-    put_varint(out, u64::from(bytes));
-    put_varint(out, u64::from(packets));
+    let [checksum, bytes, packets] =
+        [output.checksum, output.bytes, output.packets].map(u32::to_be_bytes);
+    // There is one for nearly each input: its fields are put together before they are appended.
+    let mut entry = [tag::OUTPUT; 13];
+    entry[1..5].copy_from_slice(&checksum);
+    entry[5..9].copy_from_slice(&bytes);
+    entry[9..].copy_from_slice(&packets);
+    out.extend_from_slice(&entry);
 }
 
 /// Appends an input. `now` is the time of the turn before, and becomes that of this one.
 pub(super) fn write_input(input: &Input<'_>, now: &mut Now, out: &mut Vec<u8>) {
     let tagged = |out: &mut Vec<u8>, tag, connection: &ConnectionId| {
-        out.put_u8(tag);
-        put_varint(out, connection.0 as u64);
+        out.extend_from_slice(&on_connection(tag, *connection));
     };
     match input {
         Input::Turn(next) => {
@@ -125,10 +127,13 @@ pub(super) fn write_input(input: &Input<'_>, now: &mut Now, out: &mut Vec<u8>) {
             address::write(*address, out);
         }
         Input::Packet { connection, frame } => {
-            tagged(out, tag::PACKET, connection);
-            out.put_u8(frame.header.kind as u8);
-            out.put_u8(frame.header.packet_type);
-            put_varint(out, frame.content.len() as u64);
+            let length = u32::try_from(frame.content.len()).unwrap_or(u32::MAX);
+            let mut front = [0; 11];
+            front[..5].copy_from_slice(&on_connection(tag::PACKET, *connection));
+            front[5] = frame.header.kind as u8;
+            front[6] = frame.header.packet_type;
+            front[7..].copy_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(&front);
             out.extend_from_slice(frame.content);
         }
         Input::FrameError { connection, error } => {
@@ -181,7 +186,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, now: &mut Now) -> Result<Entry<'
         tag::FORETOLD => return Ok(Entry::Foretold(Foretold::read(reader)?)),
         tag::OUTPUT => {
             let checksum = reader.u32()?;
-            let (bytes, packets) = (small(reader)?, small(reader)?);
+            let (bytes, packets) = (reader.u32()?, reader.u32()?);
             return Ok(Entry::Output(Output { checksum, bytes, packets }));
         }
         tag => read_input(tag, reader, now)?,
@@ -241,12 +246,18 @@ fn read_input<'a>(tag: u8, reader: &mut Reader<'a>, now: &mut Now) -> Result<Inp
 fn frame<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, NoEntry> {
     let kind = kind(reader)?;
     let packet_type = reader.u8()?;
-    let content_length = small(reader)?;
+    let content_length = reader.u32()?;
     if content_length > CONTENT_BYTES_IN_SESSION {
         return Err(NoEntry);
     }
     let content = reader.take(usize::try_from(content_length).map_err(|_| NoEntry)?)?;
     Ok(Frame { header: Header { kind, packet_type, content_length }, content })
+}
+
+/// How each entry begins that is about a connection. There are never as many connections as there are numbers.
+fn on_connection(tag: u8, connection: ConnectionId) -> [u8; 5] {
+    let [a, b, c, d] = u32::try_from(connection.0).unwrap_or(u32::MAX).to_be_bytes();
+    [tag, a, b, c, d]
 }
 
 fn write_frame_error(error: &FrameError, out: &mut Vec<u8>) {
@@ -286,7 +297,7 @@ fn kind(reader: &mut Reader<'_>) -> Result<Kind, NoEntry> {
 }
 
 fn connection(reader: &mut Reader<'_>) -> Result<ConnectionId, NoEntry> {
-    usize::try_from(varint(reader)?).map(ConnectionId).map_err(|_| NoEntry)
+    usize::try_from(reader.u32()?).map(ConnectionId).map_err(|_| NoEntry)
 }
 
 /// Seven bits a byte, from the lowest up; the highest bit says that there is more.
@@ -312,10 +323,6 @@ fn varint(reader: &mut Reader<'_>) -> Result<u64, NoEntry> {
         }
     }
     Err(NoEntry)
-}
-
-fn small(reader: &mut Reader<'_>) -> Result<u32, NoEntry> {
-    u32::try_from(varint(reader)?).map_err(|_| NoEntry)
 }
 
 #[cfg(test)]
@@ -417,7 +424,8 @@ mod tests {
 
     #[test]
     fn numbers_beyond_64_bits_and_times_beyond_all_are_none() {
-        let too_long = [tag::ROOM, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x02];
+        let too_long =
+            [tag::ANSWER_ACKNOWLEDGED, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x02];
         assert!(read(&mut Reader::new(&too_long), &mut EARLIER.clone()).is_err());
         let mut late = vec![tag::TURN];
         put_varint(&mut late, u64::MAX);

@@ -9,7 +9,7 @@ use crate::id::{Seq, UnixMillis};
 const NAME_END: &str = ".box";
 const NAME_DIGITS: usize = 20;
 pub(super) const MAGIC: [u8; 8] = *b"oicqbox\n";
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 /// Texts were left out.
 const FLAG_BLANKED: u16 = 1;
 const FLAGS_KNOWN: u16 = FLAG_BLANKED;
@@ -18,6 +18,8 @@ const FIELDS_LEN: usize = 52;
 pub(super) const HEADER_LEN: usize = FIELDS_LEN + 4;
 /// Bytes before a chunk's entries.
 pub(super) const CHUNK_HEADER_LEN: usize = 8;
+/// What stands behind the last chunk: a chunk has entries. The remains of an older file may follow.
+pub(super) const END_MARK: [u8; CHUNK_HEADER_LEN] = [0; CHUNK_HEADER_LEN];
 /// Entries of one chunk, in bytes, before another is begun.
 pub(super) const CHUNK_FULL: usize = 1 << 20;
 /// Entries of one chunk, in bytes, at most: one more entry than what makes it full.
@@ -172,7 +174,7 @@ mod tests {
             assert_eq!(Header::decode(&flipped), Err(HeaderFault::NoHeader), "bit {bit}");
         }
         let mut newer = bytes;
-        newer[9] = 2;
+        newer[9] = 3;
         let checksum = crc32fast::hash(&newer[..FIELDS_LEN]);
         newer[FIELDS_LEN..].copy_from_slice(&checksum.to_be_bytes());
         assert_eq!(Header::decode(&newer), Err(HeaderFault::Newer));

@@ -5,11 +5,13 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Take};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::entry::{self, Entry};
 use super::format::{
-    CHUNK_HEADER_LEN, CHUNK_MAX, HEADER_LEN, Header, HeaderFault, KEPT_MAX, chained, parse_name,
+    CHUNK_HEADER_LEN, CHUNK_MAX, END_MARK, HEADER_LEN, Header, HeaderFault, KEPT_MAX, chained,
+    parse_name,
 };
 use super::writer::kept_at;
 use crate::codec::Reader;
@@ -29,8 +31,8 @@ pub struct BoxFile {
     pub path: PathBuf,
     /// What it begins with.
     pub header: Header,
-    /// How long it was when it was found: a server may be writing to it.
-    length: u64,
+    /// Where it ended when it was found: a server may be writing to it.
+    end: u64,
 }
 
 /// A file that cannot be read as part of a recording.
@@ -77,11 +79,12 @@ impl Recording {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        names.retain(|name| parse_name(name).is_some());
-        names.sort_unstable();
+        let steps = names.into_iter().filter_map(|name| Some((parse_name(&name)?, name)));
+        let mut steps: Vec<_> = steps.collect();
+        steps.sort_unstable();
         let mut recording = Self { files: Vec::new(), unreadable: Vec::new() };
-        for name in names {
-            match BoxFile::open(folder.join(name)) {
+        for (first_step, name) in steps {
+            match BoxFile::open(folder.join(name), first_step) {
                 Ok(Ok(file)) => recording.files.push(file),
                 Ok(Err(unreadable)) => recording.unreadable.push(unreadable),
                 // The server has removed it meanwhile.
@@ -127,10 +130,9 @@ pub struct Beginning {
 }
 
 impl BoxFile {
-    fn open(path: PathBuf) -> io::Result<Result<Self, Unreadable>> {
+    fn open(path: PathBuf, first_step: u64) -> io::Result<Result<Self, Unreadable>> {
         let mut bytes = [0; HEADER_LEN];
         let mut file = File::open(&path)?;
-        let length = file.metadata()?.len();
         match file.read_exact(&mut bytes) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -139,24 +141,35 @@ impl BoxFile {
             Err(error) => return Err(error),
         }
         Ok(match Header::decode(&bytes) {
-            Ok(header) => Ok(Self { path, header, length }),
-            Err(HeaderFault::NoHeader) => Err(Unreadable::NoHeader(path)),
+            Ok(header) if header.first_step == first_step => {
+                let end = end(&file, &header)?;
+                Ok(Self { path, header, end })
+            }
+            // A file that was to be reused, and still has the header of the older one.
+            Ok(_) | Err(HeaderFault::NoHeader) => Err(Unreadable::NoHeader(path)),
             Err(HeaderFault::Newer) => Err(Unreadable::Newer(path)),
         })
     }
 
-    /// Its bytes, as it was when it was found; fewer, or none, where it has become shorter or is gone.
+    /// Its bytes, as it was when it was found, without an older file's remains behind its end; fewer, or none, where it
+    /// has become shorter or is gone.
     ///
     /// # Errors
     /// If it cannot be read.
     pub fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         match File::open(&self.path) {
-            Ok(file) => file.take(self.length).read_to_end(&mut bytes)?,
+            Ok(file) => file.take(self.end).read_to_end(&mut bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
         };
         Ok(bytes)
+    }
+
+    /// Whether it is there still: a server removes the oldest, or makes a newer one of them.
+    pub(super) fn is_there(&self) -> bool {
+        let found = Self::open(self.path.clone(), self.header.first_step);
+        found.is_ok_and(|found| found.is_ok_and(|found| found.header == self.header))
     }
 
     /// What it begins from, and its entries.
@@ -171,7 +184,7 @@ impl BoxFile {
             }
             opened => opened?,
         };
-        let mut file = BufReader::with_capacity(1 << 16, file.take(self.length));
+        let mut file = BufReader::with_capacity(1 << 16, file.take(self.end));
         let mut header = [0; HEADER_LEN];
         if !fill(&mut file, &mut header)? {
             return unreadable();
@@ -253,10 +266,7 @@ impl Entries {
         }
         let (length, checksum) = header.split_at(4);
         let mut fields = Reader::new(&header);
-        let count = fields.u32().ok().and_then(|length| usize::try_from(length).ok());
-        let Some(count) = count.filter(|count| (1..=CHUNK_MAX).contains(count)) else {
-            return Ok(false);
-        };
+        let Some(count) = fields.u32().ok().and_then(chunk_bytes) else { return Ok(false) };
         (&mut self.file).take(count as u64).read_to_end(&mut self.chunk)?;
         let actual = chained(self.checksum, &[length, &self.chunk]);
         if self.chunk.len() < count || checksum != actual.to_be_bytes() {
@@ -266,6 +276,30 @@ impl Entries {
         (self.checksum, self.is_torn) = (actual, false);
         Ok(true)
     }
+}
+
+/// Where a file ends: before the mark that its last chunk is followed by. Where the chunks do not lead
+/// to one, all belongs to it, and its reader finds out how much can be believed.
+fn end(file: &File, header: &Header) -> io::Result<u64> {
+    let mut at = (HEADER_LEN + 4) as u64 + u64::from(header.kept_len);
+    loop {
+        let mut chunk = [0; CHUNK_HEADER_LEN];
+        match file.read_exact_at(&mut chunk, at) {
+            Ok(()) if chunk == END_MARK => return Ok(at),
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            Err(error) => return Err(error),
+        }
+        let mut fields = Reader::new(&chunk);
+        let Some(count) = fields.u32().ok().and_then(chunk_bytes) else { break };
+        at += (CHUNK_HEADER_LEN + count) as u64;
+    }
+    Ok(file.metadata()?.len())
+}
+
+/// The bytes of a chunk whose header has this length, if there is such a chunk.
+fn chunk_bytes(length: u32) -> Option<usize> {
+    usize::try_from(length).ok().filter(|length| (1..=CHUNK_MAX).contains(length))
 }
 
 /// Fills all of `buffer`; false where the file ends before.

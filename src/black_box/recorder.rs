@@ -75,7 +75,8 @@ impl Recorder {
     /// # Errors
     /// If the folder cannot be made or read.
     pub fn open(folder: &Path, options: Options) -> io::Result<Self> {
-        let ring = Ring::open(folder, options.bytes_max)?;
+        // Where texts are left out, none of an earlier run may remain behind the end of a file.
+        let ring = Ring::open(folder, options.bytes_max, options.texts == Texts::Kept)?;
         let steps = Recording::open(folder)?.last_step();
         Ok(Self {
             ring,

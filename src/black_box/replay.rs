@@ -319,8 +319,10 @@ impl<'r, H: History> Replay<'r, H> {
         }
         self.file = Some(file.clone());
         let flow = self.replay_entries(&mut entries, observer, &unread)?;
-        if entries.is_torn() {
+        if entries.is_torn() && file.is_there() {
             self.ended.torn.push(file.path.clone());
+        } else if entries.is_torn() {
+            self.skip(file, Skipped::Unreadable(Unreadable::Gone(file.path.clone())));
         }
         Ok(flow)
     }

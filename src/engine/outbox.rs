@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::codec::mix::Mixer;
+use crate::codec::mix::PairMixer;
 use crate::id::ConnectionId;
 use crate::wire::{Kind, ServerPacket, cut_for_client};
 
@@ -74,18 +74,18 @@ impl Outbox {
             return None;
         }
         let bytes = &self.bytes[mark.bytes..end.bytes];
-        let mut mixer = Mixer::default();
+        let mut mixer = PairMixer::default();
         mixer = if blanked { mix_blanked(bytes, mixer) } else { mixer.text(bytes) };
         let sends = &self.sends[mark.sends..end.sends];
         for (to, range) in sends {
             // Places count from the mark on, so that they do not depend on what came before it.
             let start = range.start.wrapping_sub(mark.bytes);
-            mixer = mixer.word(to.0 as u64).word((start as u64) << 32 | range.len() as u64);
+            mixer = mixer.pair(to.0 as u64, (start as u64) << 32 | range.len() as u64);
         }
         for closed in &self.closes[mark.closes..end.closes] {
-            mixer = mixer.word(closed.0 as u64);
+            mixer = mixer.pair(closed.0 as u64, u64::MAX);
         }
-        let checksum = (mixer.hash() >> 96) as u32;
+        let checksum = (mixer.hash() >> 32) as u32;
         let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
         let (bytes, packets) = (count(bytes.len()), count(sends.len()));
         Some(Output { checksum, bytes, packets })
@@ -128,7 +128,7 @@ impl Outbox {
 }
 
 /// The packets with a filler in place of every text.
-fn mix_blanked(mut bytes: &[u8], mut mixer: Mixer) -> Mixer {
+fn mix_blanked(mut bytes: &[u8], mut mixer: PairMixer) -> PairMixer {
     let mut blanked = Vec::new();
     while let Some(&receiver) = bytes.get(2)
         && let Some(kind) = Kind::of_sender(receiver)

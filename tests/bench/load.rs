@@ -145,6 +145,8 @@ pub(crate) struct Load {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
     is_extended: bool,
+    /// Messages that arrived, in all rounds and between them.
+    arrived: u64,
 }
 
 impl Load {
@@ -157,7 +159,7 @@ impl Load {
             let data = EventData::new_u64(key as u64);
             epoll::add(&epoll, &end.socket, data, EventFlags::IN).unwrap();
         }
-        Self { pairs, epoll, events: Vec::with_capacity(EVENTS), is_extended }
+        Self { pairs, epoll, events: Vec::with_capacity(EVENTS), is_extended, arrived: 0 }
     }
 
     /// Messages a second that were accepted and got to the other end.
@@ -184,6 +186,11 @@ impl Load {
         rate
     }
 
+    /// Messages that arrived so far, those that no round counts included.
+    pub(crate) const fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
     /// Takes what has come; answers how many messages are done with. Where it goes on, others follow them.
     fn turn(&mut self, goes_on: bool) -> u32 {
         self.events.clear();
@@ -202,6 +209,7 @@ impl Load {
             if pair.is_accepted && pair.has_arrived {
                 (pair.is_accepted, pair.has_arrived) = (!self.is_extended, false);
                 done += 1;
+                self.arrived += 1;
                 if goes_on {
                     pair.writer.send(&pair.message);
                 }

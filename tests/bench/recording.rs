@@ -1,7 +1,8 @@
 //! What recording the input costs: messages that a real server accepts and delivers in a second with the black box and
 //! without, between 50 pairs of users of whom each has one message under way.
 //!
-//! Two servers are measured by turns, so that a moment in which the machine is busy meets both.
+//! Two servers are measured by turns, so that a moment in which the machine is busy meets both. How long a server has
+//! kept its processor busy says it best: it hardly depends on what else runs.
 //! `OICQ_ROUNDS` says how often.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -10,35 +11,67 @@ mod crowd;
 mod load;
 mod server;
 
+use std::path::Path;
+
 use load::{Load, allow_sockets, median};
-use server::start;
+use server::{Server, start};
 
 const PAIRS: u32 = 50;
+
+/// A server under load, and what a message has cost it in each round.
+struct Measured {
+    server: Server,
+    load: Load,
+    rates: Vec<f64>,
+    busy_ns: Vec<f64>,
+}
+
+impl Measured {
+    fn new(folder: &Path, options: &[&str], is_extended: bool) -> Self {
+        let (server, address) = start(folder, options);
+        let load = Load::new(&address, PAIRS, 0, is_extended);
+        Self { server, load, rates: Vec::new(), busy_ns: Vec::new() }
+    }
+
+    fn round(&mut self) -> (f64, f64) {
+        let (busy, arrived) = (self.server.busy_ns(), self.load.arrived());
+        let rate = self.load.round();
+        let busy = (self.server.busy_ns() - busy) as f64;
+        let busy_ns = busy / (self.load.arrived() - arrived) as f64;
+        self.rates.push(rate);
+        self.busy_ns.push(busy_ns);
+        (rate, busy_ns)
+    }
+}
 
 fn measure(durability: &str, is_extended: bool, rounds: usize) {
     let options = |size| ["--durability", durability, "--black-box", size];
     let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let (_recorded, recorded) = start(folders[0].path(), &options("64MiB"));
-    let (_plain, plain) = start(folders[1].path(), &options("0"));
-    let mut recorded = Load::new(&recorded, PAIRS, 0, is_extended);
-    let mut plain = Load::new(&plain, PAIRS, 0, is_extended);
-    let (mut of_recorded, mut of_plain, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let mut recorded = Measured::new(folders[0].path(), &options("64MiB"), is_extended);
+    let mut plain = Measured::new(folders[1].path(), &options("0"), is_extended);
+    let (mut rates, mut busy) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let pair = (recorded.round(), plain.round());
-        of_recorded.push(pair.0);
-        of_plain.push(pair.1);
-        ratios.push(pair.0 / pair.1);
+        let (with, without) = (recorded.round(), plain.round());
+        rates.push(with.0 / without.0);
+        busy.push(with.1 / without.1);
     }
     let clients = if is_extended { "results and ids" } else { "base" };
     println!(
-        "durability {durability:>6}, {clients:>15}: {:>8.0} messages/s recorded, {:>8.0} not; \
-         ratio {:.3}, from {:.3} to {:.3}",
-        median(of_recorded),
-        median(of_plain),
-        median(ratios.clone()),
-        ratios.iter().copied().fold(f64::INFINITY, f64::min),
-        ratios.iter().copied().fold(0.0, f64::max),
+        "durability {durability:>6}, {clients:>15}: {:>7.0} messages/s recorded, {:>7.0} not, ratio {}; \
+         busy {:>6.0} ns a message recorded, {:>6.0} not, ratio {}",
+        median(recorded.rates),
+        median(plain.rates),
+        spread(rates),
+        median(recorded.busy_ns),
+        median(plain.busy_ns),
+        spread(busy),
     );
+}
+
+fn spread(ratios: Vec<f64>) -> String {
+    let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = ratios.iter().copied().fold(0.0, f64::max);
+    format!("{:.3} ({least:.3} to {most:.3})", median(ratios))
 }
 
 fn main() {

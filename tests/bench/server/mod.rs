@@ -20,6 +20,13 @@ impl Server {
     pub fn id(&self) -> u32 {
         self.0.id()
     }
+
+    /// How long its loop has kept a processor busy, in nanoseconds.
+    pub fn busy_ns(&self) -> u64 {
+        let path = format!("/proc/{}/schedstat", self.id());
+        let times = std::fs::read_to_string(path).unwrap();
+        times.split(' ').next().unwrap().parse().unwrap()
+    }
 }
 
 impl Drop for Server {
