@@ -1,0 +1,169 @@
+//! The picture of a measurement: how long which share of messages took, and what arrived in a second over time.
+//!
+//! Owns how it is drawn, as SVG. Numbers it is given.
+
+use std::error::Error;
+use std::path::Path;
+
+use indicatif::HumanCount;
+use plotters::prelude::*;
+
+use super::report::Measured;
+use super::round::STEP_NS;
+use crate::failure::Failure;
+
+const SIZE: (u32, u32) = (1_000, 900);
+const FONT: (&str, u32) = ("sans-serif", 16);
+const TITLE: (&str, u32) = ("sans-serif", 22);
+/// Colours that can be told apart whoever looks.
+const COLORS: [RGBColor; 3] = [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115)];
+/// Points of a curve of latencies for each tenth of what is left to all of them.
+const POINTS_PER_NINE: i32 = 20;
+/// How near to all of them the curve goes: 99.999 %.
+const NINES: i32 = 5;
+
+/// Draws it into a file, in place of what was there.
+pub(crate) fn draw(
+    file: &Path,
+    title: &str,
+    unit: &str,
+    measured: &[Measured],
+) -> Result<(), Failure> {
+    let mut svg = String::new();
+    let cannot =
+        |error: &dyn Error| Failure::Failed(format!("cannot draw {}: {error}", file.display()));
+    picture(&mut svg, title, unit, measured).map_err(|error| cannot(&*error))?;
+    std::fs::write(file, svg).map_err(|error| cannot(&error))
+}
+
+fn picture(
+    svg: &mut String,
+    title: &str,
+    unit: &str,
+    measured: &[Measured],
+) -> Result<(), Box<dyn Error>> {
+    let all = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    all.fill(&WHITE)?;
+    let halves = all.titled(title, TITLE)?.split_evenly((2, 1));
+    latencies(&halves[0], measured)?;
+    rates(&halves[1], unit, measured)?;
+    all.present()?;
+    Ok(())
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+/// Shares along the bottom, so that each further nine takes as much room as the one before; times upwards.
+fn latencies(area: &Area<'_>, measured: &[Measured]) -> Result<(), Box<dyn Error>> {
+    let latencies: Vec<_> = measured.iter().map(Measured::latency).collect();
+    let ms = |ns: u64| ns as f64 / 1e6;
+    let share = |nines: f64| 1.0 - 10_f64.powf(-nines);
+    let longest =
+        latencies.iter().map(|one| ms(one.quantile(share(NINES.into())))).fold(0.0, f64::max);
+    let shortest = latencies.iter().map(|one| ms(one.quantile(0.0))).fold(f64::MAX, f64::min);
+    let times = (shortest.max(0.001) * 0.9..longest.max(0.002) * 1.1).log_scale();
+    let mut chart = ChartBuilder::on(area)
+        .margin(10)
+        .x_label_area_size(40)
+        .y_label_area_size(70)
+        .build_cartesian_2d(0.0..f64::from(NINES), times)?;
+    chart
+        .configure_mesh()
+        .x_desc("share of all that took no longer")
+        .y_desc("milliseconds")
+        .x_labels(NINES as usize + 1)
+        .x_label_formatter(&|nines| percent(share(*nines)))
+        .label_style(FONT)
+        .draw()?;
+    for ((one, latency), color) in measured.iter().zip(&latencies).zip(COLORS) {
+        let points = (0..=NINES * POINTS_PER_NINE).map(|point| {
+            let nines = f64::from(point) / f64::from(POINTS_PER_NINE);
+            (nines, ms(latency.quantile(share(nines))).max(0.001))
+        });
+        let curve = LineSeries::new(points, color.stroke_width(2));
+        chart.draw_series(curve)?.label(one.name).legend(move |at| key(at, color));
+    }
+    chart.configure_series_labels().background_style(WHITE).label_font(FONT).draw()?;
+    Ok(())
+}
+
+/// Time along the bottom, all rounds one behind the other; what arrived in a second upwards.
+fn rates(area: &Area<'_>, unit: &str, measured: &[Measured]) -> Result<(), Box<dyn Error>> {
+    let step_s = STEP_NS as f64 / 1e9;
+    let per_second = |one: &Measured| -> Vec<f64> {
+        one.rounds.iter().flat_map(|round| &round.steps).map(|n| *n as f64 / step_s).collect()
+    };
+    let rates: Vec<_> = measured.iter().map(per_second).collect();
+    let highest = rates.iter().flatten().copied().fold(1.0, f64::max);
+    let longest = rates.iter().map(Vec::len).max().unwrap_or(0).max(1);
+    let mut chart = ChartBuilder::on(area)
+        .margin(10)
+        .x_label_area_size(40)
+        .y_label_area_size(70)
+        .build_cartesian_2d(0.0..longest as f64 * step_s, 0.0..highest * 1.05)?;
+    chart
+        .configure_mesh()
+        .x_desc("seconds of all rounds, one behind the other")
+        .y_desc(format!("{unit} a second"))
+        .y_label_formatter(&|rate| HumanCount(*rate as u64).to_string())
+        .label_style(FONT)
+        .draw()?;
+    for ((one, rates), color) in measured.iter().zip(&rates).zip(COLORS) {
+        let points =
+            rates.iter().enumerate().map(|(step, rate)| ((step as f64 + 0.5) * step_s, *rate));
+        let curve = LineSeries::new(points, color.stroke_width(2));
+        chart.draw_series(curve)?.label(one.name).legend(move |at| key(at, color));
+    }
+    chart.configure_series_labels().background_style(WHITE).label_font(FONT).draw()?;
+    Ok(())
+}
+
+/// The piece of a curve beside its name.
+fn key((x, y): (i32, i32), color: RGBColor) -> PathElement<(i32, i32)> {
+    PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2))
+}
+
+/// A share of all with as many nines as it has.
+fn percent(share: f64) -> String {
+    let text = format!("{:.3}", share * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::round::{Latency, Round};
+    use crate::bench::watch::Work;
+
+    fn measured(name: &'static str, times_us: std::ops::Range<u64>) -> Measured {
+        let mut latency = Latency::new();
+        times_us.for_each(|us| latency.record(us * 1_000));
+        let (steps, work) = (vec![10, 20, 15], Work::default());
+        let round = Round { arrivals: 45, elapsed_ns: 3 * STEP_NS, latency, steps, work };
+        Measured { name, rounds: vec![round] }
+    }
+
+    #[test]
+    fn everything_that_was_measured_has_its_curves_and_its_name() {
+        let all = [measured("server", 10..1_000), measured("bare relay", 5..50)];
+        let mut svg = String::new();
+        picture(&mut svg, "a title", "messages", &all).unwrap();
+        assert!(svg.matches("<polyline").count() >= 4);
+        for word in ["a title", "server", "bare relay", "messages a second", "99.9 %", "</svg>"] {
+            assert!(svg.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn nothing_measured_is_drawn_as_well() {
+        for all in [vec![], vec![measured("server", 0..0)]] {
+            picture(&mut String::new(), "", "logins", &all).unwrap();
+        }
+    }
+
+    #[test]
+    fn shares_have_as_many_nines_as_they_need() {
+        let shown: Vec<_> = [0.0, 0.9, 0.99, 0.999, 0.99999].map(percent).into();
+        assert_eq!(shown, ["0 %", "90 %", "99 %", "99.9 %", "99.999 %"]);
+    }
+}
