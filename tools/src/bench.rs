@@ -63,6 +63,16 @@ struct Started {
 
 fn measure(options: &Options) -> Result<(), Failure> {
     let run = Run::begin(options.patience_ns)?;
+    let out = measure_in(&run, options);
+    // What goes wrong once it is to stop has that reason: a terminal tells servers to end as well.
+    run.check_stopped()?;
+    drop(run);
+    print(&out?)
+}
+
+/// What is to be printed. When it is there, all that was started has ended.
+fn measure_in(run: &Run, options: &Options) -> Result<String, Failure> {
+    options.plot.as_deref().map_or(Ok(()), plot::check)?;
     let mut started = Started::default();
     let address = match &options.server {
         Server::At(addresses) => first_that_listens(addresses)?,
@@ -71,31 +81,24 @@ fn measure(options: &Options) -> Result<(), Failure> {
             started.keep(Child::server(program, &folder, of_server)?)
         }
     };
-    let door = door(options, &run, address, options.first_user);
+    let door = door(options, run, address, options.first_user);
     let watch = Watch::over(door.process()?);
     let users = door.numbers(options.load.users())?;
     let head = report::head(options, &users);
-    let out = match options.load {
-        Load::Idle(_) => {
-            let idle = idle::measure(&door, &users, watch)?;
-            report::idle(options.format, &head, &idle)
-        }
-        _ => {
-            let load = prepare(options, &door, &users)?;
-            let mut targets = vec![Target { name: "server", load, watch }];
-            for &sort in options.relays {
-                targets.push(relay(options, &run, sort, &mut started)?);
-            }
-            let measured = rounds(options, &run, &mut targets)?;
-            if let Some(file) = &options.plot {
-                plot::draw(file, &report::title(options), report::unit(options.load), &measured)?;
-            }
-            report::rounds(options.format, &head, options.load, &measured)
-        }
-    };
-    // What was started has ended, and the bar is gone, when it is shown.
-    drop((run, started));
-    print(&out)
+    if let Load::Idle(_) = options.load {
+        let idle = idle::measure(&door, &users, watch)?;
+        return Ok(report::idle(options.format, &head, &idle));
+    }
+    let load = prepare(options, &door, &users)?;
+    let mut targets = vec![Target { name: "server", load, watch }];
+    for &sort in options.relays {
+        targets.push(relay(options, run, sort, &mut started)?);
+    }
+    let measured = rounds(options, run, &mut targets)?;
+    if let Some(file) = &options.plot {
+        plot::draw(file, &report::title(options), report::unit(options.load), &measured)?;
+    }
+    Ok(report::rounds(options.format, &head, options.load, &measured))
 }
 
 impl Started {

@@ -105,9 +105,8 @@ const SERVER_OPTIONS: &[&str] = &[
 /// The beginning of a child: ties its life to that of the process `parent`, and becomes what it was started for.
 /// (It is the child that must ask for that, and a program that is started knows nothing of it.)
 pub(crate) fn become_child(parent: &OsStr, arguments: &[OsString]) -> Result<(), Failure> {
-    set_parent_process_death_signal(Some(Signal::TERM)).map_err(|error| {
-        Failure::Failed(format!("cannot tie a process to its parent: {error}"))
-    })?;
+    set_parent_process_death_signal(Some(Signal::TERM))
+        .map_err(|error| Failure::Failed(format!("cannot tie a process to its parent: {error}")))?;
     let is_parent = |pid: Pid| parent == pid.as_raw_nonzero().to_string().as_str();
     if !getppid().is_some_and(is_parent) {
         // It has ended before it was asked about.

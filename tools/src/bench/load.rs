@@ -13,8 +13,8 @@ pub(crate) mod pairs;
 mod ready;
 mod stamped;
 
-use oicq::wire::server::Extensions;
 use oicq::wire::Request;
+use oicq::wire::server::Extensions;
 
 use self::channel::{Channel, End, Role};
 use super::round::{Length, Round, Tally};

@@ -397,7 +397,7 @@ fn page() -> Page {
         )
         .note(
             "In JSON each round is an object, and so is the summary of a server or relay, each ratio, and the memory of \
-             idle sessions; JSON.md says what is in them.",
+             idle sessions; tools/JSON.md says what is in them.",
         )
         .note(
             "Examples:\n  \
@@ -436,11 +436,21 @@ fn measurement_rows() -> Vec<Row> {
         Row::new("--duration TIME", "how long a round is").or(DURATION),
         Row::new("--warm-up TIME", "what comes before each round and is not measured").or(WARM_UP),
         Row::new("--messages N", "a round is so many messages or logins, instead of a time"),
-        Row::new("--ceiling", "measures two relays beside the server, and how much of their rates it reaches"),
-        Row::new("--dir DIR", "where the relay and the server that are started have their files, on the disk that counts")
-            .or("."),
-        Row::new("--relay RELAY", "is no measurement, but the relay alone: bare or durable"),
-        Row::new("--patience TIME", "how long nothing may come before something is lost").or(PATIENCE),
+        Row::new(
+            "--ceiling",
+            "measures two relays beside the server, and how much of their rates it reaches",
+        ),
+        Row::new(
+            "--dir DIR",
+            "where a server and relays that are started have their files; the disk matters",
+        )
+        .or("."),
+        Row::new(
+            "--relay RELAY",
+            "measures nothing, and runs a relay for others to measure: bare or durable",
+        ),
+        Row::new("--patience TIME", "how long anything is waited for before it counts as lost")
+            .or(PATIENCE),
         Row::new("--yes-i-own-this-server", "lets ADDR be on another machine"),
     ]
 }
@@ -452,4 +462,117 @@ fn result_rows() -> Vec<Row> {
         Row::new("-h, --help", "this page"),
         Row::new("-V, --version", "the version"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(arguments: &str) -> Result<Call, String> {
+        let mut parser = Parser::from_args(arguments.split_whitespace());
+        match parse(&mut parser) {
+            Ok(call) => Ok(call.unwrap()),
+            Err(Failure::Usage(words)) => Err(words),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    fn options(arguments: &str) -> Options {
+        match call(arguments) {
+            Ok(Call::Measure(options)) => *options,
+            Ok(_) => panic!("no measurement"),
+            Err(words) => panic!("{words}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_has_the_defaults_of_the_page() {
+        let options = options("127.0.0.1:8000");
+        assert!(
+            matches!(options.server, Server::At(at) if at == ["127.0.0.1:8000".parse().unwrap()])
+        );
+        assert_eq!((options.load, options.rounds), (Load::Pairs(50), 5));
+        let (warm_up_ns, duration_ns) = (500_000_000, 3_000_000_000);
+        assert_eq!(options.length, Length::Time { warm_up_ns, duration_ns });
+        let Shape { bytes, under_way, rate, extensions } = options.shape;
+        assert_eq!((bytes, under_way, rate, extensions.sum()), (100, 16, None, 0));
+        assert_eq!((options.relays.len(), options.patience_ns), (0, 30_000_000_000));
+        assert_eq!(options.folder, PathBuf::from("."));
+    }
+
+    #[test]
+    fn what_stands_behind_the_dashes_is_the_servers() {
+        let options =
+            options("--serve oicqd --ceiling --rounds 2 -- --durability never --rounds 9");
+        let Server::Start { program, options: of_server } = options.server else { panic!() };
+        assert_eq!((program, options.rounds), ("oicqd".into(), 2));
+        assert_eq!(of_server, ["--durability", "never", "--rounds", "9"]);
+        assert_eq!(options.relays, Sort::ALL);
+    }
+
+    #[test]
+    fn each_load_counts_its_users() {
+        for (arguments, load, users) in [
+            ("--pairs 3", Load::Pairs(3), 6),
+            ("--load broadcast", Load::Broadcast(1, 100), 101),
+            ("--load broadcast --pairs 2 --receivers 9", Load::Broadcast(2, 9), 20),
+            ("--load idle --connections 7", Load::Idle(7), 7),
+            ("--load login", Load::Login(16), 16),
+        ] {
+            let options = options(&format!("127.0.0.1:1 {arguments}"));
+            assert_eq!((options.load, options.load.users()), (load, users), "{arguments}");
+        }
+    }
+
+    #[test]
+    fn steady_rates_have_more_under_way_unless_told_otherwise() {
+        let shape = |arguments: &str| options(&format!("127.0.0.1:1 {arguments}")).shape;
+        assert_eq!(shape("--rate 5000").under_way, 1_024);
+        assert_eq!(shape("--rate 5000 --under-way 3").under_way, 3);
+        assert_eq!(shape("--clients extended").extensions.sum(), 3);
+    }
+
+    #[test]
+    fn other_machines_want_a_word() {
+        for address in ["192.0.2.1:8000", "[2001:db8::1]:8000", "0.0.0.0:8000"] {
+            let words = call(address).err().unwrap();
+            assert!(words.contains("--yes-i-own-this-server"), "{words}");
+            options(&format!("{address} --yes-i-own-this-server"));
+        }
+        for address in ["127.8.0.1:8000", "[::1]:8000"] {
+            options(address);
+        }
+    }
+
+    #[test]
+    fn a_wrong_call_says_what_was_expected() {
+        for (arguments, words) in [
+            ("", "ADDR"),
+            ("127.0.0.1", "expected an address such as"),
+            ("127.0.0.1:1 127.0.0.1:2", "one argument too many"),
+            ("127.0.0.1:1 --serve oicqd", "one of the two"),
+            ("127.0.0.1:1 -- --durability never", "one argument too many"),
+            ("127.0.0.1:1 --load fun", "--load: \"fun\" was given, expected pairs, broadcast"),
+            ("127.0.0.1:1 --pairs 0", "--pairs: 0 was given, expected a whole number from 1"),
+            ("127.0.0.1:1 --bytes 8193", "from 1 to 8192"),
+            ("127.0.0.1:1 --receivers 5", "--receivers: it is for --load broadcast"),
+            (
+                "127.0.0.1:1 --load idle --rate 5",
+                "--rate: it is for --load pairs and --load broadcast",
+            ),
+            ("127.0.0.1:1 --load login --ceiling", "--ceiling: it is for --load pairs"),
+            ("127.0.0.1:1 --duration 5", "--duration: \"5\" was given, expected a time"),
+            ("127.0.0.1:1 --duration 0s", "longer than 0"),
+            ("127.0.0.1:1 --duration 50s --ceiling", "take more rounds"),
+            ("127.0.0.1:1 --pairs 600000", "1200000 users are too many"),
+            ("127.0.0.1:1 --clients old", "expected base or extended"),
+            ("127.0.0.1:1 --relay fast", "expected bare or durable"),
+            ("127.0.0.1:1 --format xml", "expected text or json"),
+            ("127.0.0.1:1 --fun", "--fun"),
+            ("127.0.0.1:1 --ceiling=yes", "yes"),
+        ] {
+            let said = call(arguments).err().unwrap_or_else(|| panic!("{arguments}"));
+            assert!(said.contains(words), "{arguments}: {said}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! Owns how it is drawn, as SVG. Numbers it is given.
 
 use std::error::Error;
+use std::fs::File;
 use std::path::Path;
 
 use indicatif::HumanCount;
@@ -17,10 +18,23 @@ const FONT: (&str, u32) = ("sans-serif", 16);
 const TITLE: (&str, u32) = ("sans-serif", 22);
 /// Colours that can be told apart whoever looks.
 const COLORS: [RGBColor; 3] = [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115)];
+/// How much higher than the highest rate the picture is, so that the curves' names have room.
+const ROOM_FOR_NAMES: f64 = 1.3;
 /// Points of a curve of latencies for each tenth of what is left to all of them.
 const POINTS_PER_NINE: i32 = 20;
 /// How near to all of them the curve goes: 99.999 %.
 const NINES: i32 = 5;
+
+/// Fails early where the file could not be written; changes nothing of what is there.
+pub(crate) fn check(file: &Path) -> Result<(), Failure> {
+    let opened = File::options().append(true).create(true).open(file);
+    opened.map(drop).map_err(|error| {
+        Failure::Failed(format!(
+            "cannot write {}: {error}; name another with --plot",
+            file.display()
+        ))
+    })
+}
 
 /// Draws it into a file, in place of what was there.
 pub(crate) fn draw(
@@ -61,16 +75,21 @@ fn latencies(area: &Area<'_>, measured: &[Measured]) -> Result<(), Box<dyn Error
     let longest =
         latencies.iter().map(|one| ms(one.quantile(share(NINES.into())))).fold(0.0, f64::max);
     let shortest = latencies.iter().map(|one| ms(one.quantile(0.0))).fold(f64::MAX, f64::min);
-    let times = (shortest.max(0.001) * 0.9..longest.max(0.002) * 1.1).log_scale();
+    // Where nothing was measured the axis still needs two ends.
+    let bottom = shortest.min(longest).max(0.001) * 0.9;
+    let times = (bottom..(longest * 1.1).max(bottom * 2.0)).log_scale();
     let mut chart = ChartBuilder::on(area)
         .margin(10)
+        .margin_right(40)
         .x_label_area_size(40)
-        .y_label_area_size(70)
+        .y_label_area_size(90)
         .build_cartesian_2d(0.0..f64::from(NINES), times)?;
     chart
         .configure_mesh()
         .x_desc("share of all that took no longer")
         .y_desc("milliseconds")
+        .y_label_formatter(&f64::to_string)
+        .light_line_style(TRANSPARENT)
         .x_labels(NINES as usize + 1)
         .x_label_formatter(&|nines| percent(share(*nines)))
         .label_style(FONT)
@@ -83,7 +102,12 @@ fn latencies(area: &Area<'_>, measured: &[Measured]) -> Result<(), Box<dyn Error
         let curve = LineSeries::new(points, color.stroke_width(2));
         chart.draw_series(curve)?.label(one.name).legend(move |at| key(at, color));
     }
-    chart.configure_series_labels().background_style(WHITE).label_font(FONT).draw()?;
+    let mut names = chart.configure_series_labels();
+    names
+        .position(SeriesLabelPosition::LowerRight)
+        .background_style(WHITE)
+        .label_font(FONT)
+        .draw()?;
     Ok(())
 }
 
@@ -98,13 +122,15 @@ fn rates(area: &Area<'_>, unit: &str, measured: &[Measured]) -> Result<(), Box<d
     let longest = rates.iter().map(Vec::len).max().unwrap_or(0).max(1);
     let mut chart = ChartBuilder::on(area)
         .margin(10)
+        .margin_right(40)
         .x_label_area_size(40)
-        .y_label_area_size(70)
-        .build_cartesian_2d(0.0..longest as f64 * step_s, 0.0..highest * 1.05)?;
+        .y_label_area_size(90)
+        .build_cartesian_2d(0.0..longest as f64 * step_s, 0.0..highest * ROOM_FOR_NAMES)?;
     chart
         .configure_mesh()
         .x_desc("seconds of all rounds, one behind the other")
         .y_desc(format!("{unit} a second"))
+        .light_line_style(TRANSPARENT)
         .y_label_formatter(&|rate| HumanCount(*rate as u64).to_string())
         .label_style(FONT)
         .draw()?;
@@ -114,7 +140,12 @@ fn rates(area: &Area<'_>, unit: &str, measured: &[Measured]) -> Result<(), Box<d
         let curve = LineSeries::new(points, color.stroke_width(2));
         chart.draw_series(curve)?.label(one.name).legend(move |at| key(at, color));
     }
-    chart.configure_series_labels().background_style(WHITE).label_font(FONT).draw()?;
+    let mut names = chart.configure_series_labels();
+    names
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE)
+        .label_font(FONT)
+        .draw()?;
     Ok(())
 }
 

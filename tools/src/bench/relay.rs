@@ -308,3 +308,160 @@ fn number(index: usize) -> ServiceNumber {
     let index = u32::try_from(index).unwrap_or(u32::MAX);
     ServiceNumber(ServiceNumber::FIRST.0.saturating_add(index))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+
+    use oicq::codec::profile::Profile;
+    use oicq::codec::secret::Secret;
+    use oicq::wire::client::Account;
+    use oicq::wire::cut_for_client;
+
+    /// A relay on this thread, which turns whenever somebody waits for it.
+    struct Test(Relay);
+
+    /// A client of it.
+    struct Client {
+        socket: TcpStream,
+        own: ServiceNumber,
+        came: Vec<u8>,
+    }
+
+    /// Packets as bytes.
+    fn bytes(packets: &[ServerPacket<'_>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        packets.iter().for_each(|packet| packet.encode(Kind::User, &mut bytes));
+        bytes
+    }
+
+    impl Test {
+        fn start(sort: Sort) -> Self {
+            Self(Relay::start(sort, &std::env::temp_dir()).unwrap())
+        }
+
+        /// Turns it until so many packets have come to a client; them as bytes.
+        fn packets(&mut self, client: &mut Client, count: usize) -> Vec<u8> {
+            loop {
+                let (mut at, mut found) = (0, 0);
+                while let Some(frame) =
+                    cut_for_client(&client.came[at..], Kind::User, 1 << 20).unwrap()
+                {
+                    (at, found) = (at + frame.length(), found + 1);
+                    if found == count {
+                        return client.came.drain(..at).collect();
+                    }
+                }
+                self.0.turn(Some(1_000_000)).unwrap();
+                let mut room = [0; 1 << 16];
+                match client.socket.read(&mut room) {
+                    Ok(count) => client.came.extend_from_slice(&room[..count]),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                }
+            }
+        }
+
+        fn client(&mut self, extensions: Extensions) -> Client {
+            let socket = TcpStream::connect(self.0.address().unwrap()).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let mut client = Client { socket, own: ServiceNumber::NONE, came: Vec::new() };
+            let password = Secret::new(b"secret");
+            let profile = Profile { nickname: b"ann", ..Profile::default() };
+            client.say(Request::Register(Account { profile, password, authentication: 0 }));
+            let reply = self.packets(&mut client, 1);
+            client.own = ServiceNumber(u32::from_be_bytes(*reply[9..].first_chunk().unwrap()));
+            client.say(Request::WantExtensions { wanted: extensions.sum() });
+            client.say(Request::LogIn { password, mode: 0 });
+            let has_results = extensions.have(Extensions::RESULTS);
+            self.packets(&mut client, 2 + usize::from(has_results));
+            client
+        }
+    }
+
+    impl Client {
+        fn say(&mut self, request: Request<'_>) {
+            let mut bytes = Vec::new();
+            ClientPacket { own: self.own, request }.encode(Kind::User, &mut bytes);
+            self.socket.write_all(&bytes).unwrap();
+        }
+    }
+
+    #[test]
+    fn messages_go_to_whom_they_name_in_the_protocols_bytes() {
+        for sort in Sort::ALL {
+            let mut relay = Test::start(sort);
+            let none = Extensions::default();
+            let [mut ann, mut bob] = [relay.client(none), relay.client(none)];
+            assert_eq!((ann.own, bob.own), (ServiceNumber(10_001), ServiceNumber(10_002)));
+            ann.say(Request::Send { receiver: bob.own, content: b"one" });
+            ann.say(Request::Send { receiver: ServiceNumber(9), content: b"to nobody" });
+            ann.say(Request::Send { receiver: bob.own, content: b"two" });
+            let message = |text| ServerPacket::Message { sign: Sign::User, number: ann.own, text };
+            let expected = bytes(&[message(b"one"), message(b"two")]);
+            assert_eq!(relay.packets(&mut bob, 2), expected, "{sort:?}");
+        }
+    }
+
+    #[test]
+    fn connections_with_extensions_have_results_and_ids() {
+        let mut relay = Test::start(Sort::Durable);
+        let [mut ann, mut bob] = [Extensions::ALL; 2].map(|all| relay.client(all));
+        ann.say(Request::Send { receiver: bob.own, content: b"one" });
+        let (id, time, sign) = (Seq(1), UnixMillis(0), Sign::User);
+        let expected = ServerPacket::Numbered { id, time, sign, number: ann.own, text: b"one" };
+        assert_eq!(relay.packets(&mut bob, 1), bytes(&[expected]));
+        let result = |packet_type, id| {
+            let packet_type = packet_type as u8;
+            bytes(&[ServerPacket::Result { packet_type, success: true, id, text: b"" }])
+        };
+        assert_eq!(relay.packets(&mut ann, 1), result(RequestType::Send, id));
+        bob.say(Request::Arrived { through: id });
+        assert_eq!(relay.packets(&mut bob, 1), result(RequestType::Arrived, Seq::ZERO));
+    }
+
+    #[test]
+    fn packets_in_pieces_wait_for_their_rest() {
+        let mut relay = Test::start(Sort::Durable);
+        let none = Extensions::default();
+        let [ann, mut bob] = [relay.client(none), relay.client(none)];
+        let mut packet = Vec::new();
+        let request = Request::Send { receiver: bob.own, content: &[b'x'; 8_000] };
+        ClientPacket { own: ann.own, request }.encode(Kind::User, &mut packet);
+        for piece in packet.repeat(20).chunks(1_777) {
+            (&ann.socket).write_all(piece).unwrap();
+            relay.0.turn(Some(1_000_000)).unwrap();
+        }
+        assert_eq!(relay.packets(&mut bob, 20).len(), 20 * (8_000 + 16));
+    }
+
+    #[test]
+    fn nonsense_ends_its_connection_and_no_other() {
+        let mut relay = Test::start(Sort::Bare);
+        let none = Extensions::default();
+        let [mut ann, mut bob] = [relay.client(none), relay.client(none)];
+        ann.say(Request::Search { statement: b"SELECT * FROM users" });
+        loop {
+            relay.0.turn(Some(1_000_000)).unwrap();
+            match ann.socket.read(&mut [0; 1]) {
+                Ok(0) => break,
+                Ok(_) => panic!("an answer"),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        bob.say(Request::Test);
+        let tested = bytes(&[ServerPacket::Tested { number: bob.own }]);
+        assert_eq!(relay.packets(&mut bob, 1), tested);
+    }
+
+    #[test]
+    fn the_file_begins_again_behind_its_end() {
+        let mut disk = Disk::create(&std::env::temp_dir()).unwrap();
+        disk.at = FILE_BYTES - 2;
+        disk.write(b"abc").unwrap();
+        assert_eq!(disk.at, 3);
+        assert_eq!(disk.file.metadata().unwrap().len(), FILE_BYTES);
+    }
+}

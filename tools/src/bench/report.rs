@@ -120,7 +120,7 @@ pub(crate) fn title(options: &Options) -> String {
 fn under_way(shape: &Shape) -> String {
     let (bytes, most) = (HumanCount(shape.bytes as u64), HumanCount(shape.under_way as u64));
     match shape.rate {
-        None => format!("{most} of {bytes} bytes under way from each"),
+        None => format!("{most} messages of {bytes} bytes under way from each"),
         Some(rate) => {
             format!(
                 "{} of {bytes} bytes a second, up to {most} under way from each",
@@ -333,5 +333,113 @@ impl Table {
             out.push('\n');
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::watch::{Memory, Work};
+    use crate::documented::check;
+
+    fn round(arrivals: u64) -> Round {
+        let mut latency = Latency::new();
+        (1..=arrivals).for_each(|us| latency.record(us * 1_000));
+        let work = Work { server: Some(99), generator: Some(60), others: Some(3) };
+        Round { arrivals, elapsed_ns: 1_000_000_000, latency, steps: vec![arrivals], work }
+    }
+
+    fn measured() -> [Measured; 2] {
+        [
+            Measured { name: "server", rounds: [1_000, 2_000, 1_500].map(round).into() },
+            Measured { name: "bare relay", rounds: [4_000, 5_000, 6_000].map(round).into() },
+        ]
+    }
+
+    #[test]
+    fn people_get_tables() {
+        let expected = "\
+messages a second    median  lowest  highest
+server                1,500   1,000    2,000
+bare relay            5,000   4,000    6,000
+server / bare relay   0.250   0.250    0.400
+
+time until it arrives     50 %     90 %     99 %   99.9 %  longest
+server                  750 µs  1.55 ms  1.96 ms  2.00 ms  2.00 ms
+bare relay             2.50 ms  4.75 ms  5.85 ms  5.99 ms  6.00 ms
+
+processor, by round    it  generator  others  what limits it
+server 1             99 %       60 %     3 %      its thread
+server 2             99 %       60 %     3 %      its thread
+server 3             99 %       60 %     3 %      its thread
+bare relay 1         99 %       60 %     3 %      its thread
+bare relay 2         99 %       60 %     3 %      its thread
+bare relay 3         99 %       60 %     3 %      its thread
+";
+        assert_eq!(tables(Load::Pairs(50), &measured(), Paint::NONE), expected);
+    }
+
+    #[test]
+    fn programs_get_objects_as_they_are_documented() {
+        let objects = objects(Load::Broadcast(1, 100), &measured());
+        let whats: Vec<_> = objects.iter().map(|object| object["what"].as_str().unwrap()).collect();
+        assert_eq!(whats.concat(), "round".repeat(6) + &"summary".repeat(2) + "ratio");
+        for object in &objects {
+            match object["what"].as_str().unwrap() {
+                "ratio" => check(object, &["measurement", "ratio"]),
+                what => check(object, &["measurement", what, "times"]),
+            }
+        }
+        assert_eq!(
+            (&objects[0]["rate"], &objects[0]["unit"]),
+            (&json!(1_000), &json!("deliveries"))
+        );
+        assert_eq!(objects[8]["median"], json!(0.25));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_null_or_a_question_mark() {
+        let mut all = measured();
+        all[0].rounds[0].work = Work::default();
+        let object = &objects(Load::Login(1), &all)[0];
+        check(object, &["measurement", "round", "times"]);
+        assert_eq!((&object["cpu_percent"], &object["limit"]), (&Value::Null, &json!("unknown")));
+        let tables = tables(Load::Login(1), &all, Paint::NONE);
+        assert!(
+            tables.contains("\nserver 1                ?          ?       ?               ?\n"),
+            "{tables}"
+        );
+    }
+
+    #[test]
+    fn idle_sessions_have_a_table_and_an_object() {
+        let memory = |kib: u64| Memory { resident: 2_048 * kib, proportional: 1_024 * kib };
+        let idle = Idle { sessions: 1_024, before: memory(3_072), after: memory(3_572) };
+        check(&idle_object(&idle), &["measurement", "idle"]);
+        let expected = "\
+the server's memory  resident  its share
+before               6.00 MiB   3.00 MiB
+after                6.98 MiB   3.49 MiB
+bytes a session                      500
+";
+        assert_eq!(idle_table(&idle, Paint::NONE), expected);
+        let shrunk = Idle { after: memory(1), ..idle };
+        assert_eq!(shrunk.bytes_a_session(), 0);
+    }
+
+    #[test]
+    fn times_have_three_digits() {
+        let all = [
+            (0, "0.00 µs"),
+            (999, "1.00 µs"),
+            (12_345, "12.3 µs"),
+            (999_400, "999 µs"),
+            (1_000_000, "1.00 ms"),
+            (99_960_000, "100 ms"),
+            (3_210_000_000, "3.21 s"),
+        ];
+        for (ns, text) in all {
+            assert_eq!(Took(ns).to_string(), text);
+        }
     }
 }

@@ -49,13 +49,18 @@ impl Run {
 
     /// Moves the bar, and fails once it is to stop.
     pub(crate) fn look(&self, now_ns: u64) -> Result<(), Failure> {
-        if self.stopped.load(Ordering::Relaxed) {
-            self.bar.finish_and_clear();
-            return Err(Failure::Failed("stopped before it was done".to_owned()));
-        }
+        self.check_stopped()?;
         if now_ns >= self.next_tick_ns.get() {
             self.next_tick_ns.set(now_ns + TICK_NS);
             self.bar.tick();
+        }
+        Ok(())
+    }
+
+    /// Fails once it is to stop.
+    pub(crate) fn check_stopped(&self) -> Result<(), Failure> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(Failure::Failed("stopped before it was done".to_owned()));
         }
         Ok(())
     }

@@ -52,6 +52,9 @@ impl Stream {
     /// Reads once, without waiting.
     pub(crate) fn read(&mut self, room: &mut [u8]) -> io::Result<Read> {
         let begun = self.begun.len();
+        if begun >= room.len() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a packet is too long"));
+        }
         room[..begun].copy_from_slice(&self.begun);
         match recv(&self.socket, &mut room[begun..], RecvFlags::DONTWAIT) {
             Ok((_, 0)) => Ok(Read::End),
