@@ -11,7 +11,10 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{self, Child as Process, Command, Stdio};
 
-use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getppid, getrlimit, kill_process,
+    set_parent_process_death_signal, setrlimit,
+};
 
 use super::relay::{Relay, Sort};
 use crate::failure::Failure;
@@ -123,6 +126,9 @@ pub(crate) fn relay(sort: Sort, folder: &Path) -> Result<(), Failure> {
     let in_folder = |error: io::Error| {
         Failure::Failed(format!("cannot make a file in {}: {error}", folder.display()))
     };
+    // Where the system does not allow it, the relay says so when connections are too many.
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let mut relay = Relay::start(sort, folder).map_err(in_folder)?;
     let mut out = io::stdout();
     let address = relay.address().map_err(failed)?;

@@ -367,37 +367,42 @@ fn ns(time: &str) -> u64 {
 }
 
 fn page() -> Page {
-    Page::new("oicq-tools bench ADDR [OPTIONS], or oicq-tools bench --serve PROGRAM [OPTIONS] [-- SERVER OPTIONS]")
+    Page::new("oicq-tools bench ADDR [OPTIONS], or \
+               oicq-tools bench --serve PROGRAM [OPTIONS] [-- SERVER OPTIONS]")
         .about(
-            "Puts load on the server at ADDR, such as 127.0.0.1:8000, and measures what it does. Users are registered \
-             for it and stay there: take a server whose data may be thrown away. With --serve, PROGRAM (an oicqd) is \
-             started for the measurement alone, without limits on what users may do, with its data in a new folder that \
-             is removed afterwards. Every message is checked byte by byte: one that is lost, doubled, changed or out of \
-             order fails the measurement.",
+            "Puts load on the server at ADDR, such as 127.0.0.1:8000, and measures what it does. \
+             Users are registered for it and stay there: take a server whose data may be thrown \
+             away. With --serve, PROGRAM (an oicqd) is started for the measurement alone, without \
+             limits on what users may do, with its data in a new folder that is removed \
+             afterwards. Every message is checked byte by byte: one that is lost, doubled, \
+             changed or out of order fails the measurement.",
         )
         .section("The load", load_rows())
         .section("The measurement", measurement_rows())
         .section("The result", result_rows())
         .note(
-            "A server with its usual limits refuses most loads, and the error says which of its options to change. All \
-             of them: oicqd --registrations 0 --connections 0 --login-failures 0 --requests 0,0. Registrations and \
-             logins are quick with --password-cost 8,1.",
+            "A server with its usual limits refuses most loads, and the error says which of its \
+             options to change. All of them: oicqd --registrations 0 --connections 0 \
+             --login-failures 0 --requests 0,0. Registrations and logins are quick with \
+             --password-cost 8,1.",
         )
         .note(
-            "The bare relay passes each message on to its receiver and does nothing else. The durable relay does the \
-             same, but nothing leaves it before all that came in a turn of its loop is on disk: one write into a file \
-             that is full of zeros, one sync. Both are single threads that speak the server's protocol with the same \
-             bytes. So they are what this machine, its network and its disk allow a server of one thread. They take \
-             turns with the server, round by round, and the ratio is that of neighbouring rounds: a moment in which the \
-             machine is busy meets all of them.",
+            "The bare relay passes each message on to its receiver and does nothing else. The \
+             durable relay does the same, but nothing leaves it before all that came in a turn of \
+             its loop is on disk: one write into a file that is full of zeros, one sync. Both are \
+             single threads that speak the server's protocol with the same bytes. So they are \
+             what this machine, its network and its disk allow a server of one thread. They take \
+             turns with the server, round by round, and the ratio is that of neighbouring rounds: \
+             a moment in which the machine is busy meets all of them.",
         )
         .note(
-            "What limits it, in the last table: its thread, when that had no time left; the generator, when that had none \
-             (the server can do more than is shown); else waiting, for the disk or because too little is under way.",
+            "What limits it, in the last table: its thread, when that had no time left; the \
+             generator, when that had none (the server can do more than is shown); else waiting, \
+             for the disk or because too little is under way.",
         )
         .note(
-            "In JSON each round is an object, and so is the summary of a server or relay, each ratio, and the memory of \
-             idle sessions; tools/JSON.md says what is in them.",
+            "In JSON each round is an object, and so is the summary of a server or relay, each \
+             ratio, and the memory of idle sessions; tools/JSON.md says what is in them.",
         )
         .note(
             "Examples:\n  \
@@ -409,24 +414,41 @@ fn page() -> Page {
 
 fn load_rows() -> Vec<Row> {
     vec![
-        Row::new("--load LOAD", "pairs: one user writes to another; broadcast: a user writes to all friends at once; idle: \
-             sessions that do nothing; login: users log out and in")
+        Row::new(
+            "--load LOAD",
+            "pairs: one user writes to another; broadcast: a user writes to all friends at once; \
+             idle: sessions that do nothing; login: users log out and in",
+        )
         .or("pairs"),
-        Row::new("--pairs N", "pairs, or users who broadcast").or(format!("{PAIRS}; of a broadcast 1")),
+        Row::new("--pairs N", "pairs, or users who broadcast")
+            .or(format!("{PAIRS}; of a broadcast 1")),
         Row::new("--receivers N", "friends that each broadcast goes to").or(RECEIVERS.to_string()),
-        Row::new("--under-way N", "messages that a writer has under way: the next one follows where one has arrived")
-            .or(UNDER_WAY.to_string()),
+        Row::new(
+            "--under-way N",
+            "messages that a writer has under way: the next one follows where one has arrived",
+        )
+        .or(UNDER_WAY.to_string()),
         Row::new("--bytes N", "text of a message").or(BYTES.to_string()),
-        Row::new("--rate N", format!(
-            "messages a second of all writers together, at equal distances. The time of a message begins when it \
-             should have been sent, however late that is. Of each writer {UNDER_WAY_STEADY} may be under way then"
-        )),
+        Row::new(
+            "--rate N",
+            format!(
+                "messages a second of all writers together, at equal distances. The time of a message \
+                 begins when it should have been sent, however late that is. Of each writer \
+                 {UNDER_WAY_STEADY} may be under way then"
+            ),
+        ),
         Row::new("--connections N", "sessions, or connections on which users log in")
             .or(format!("{IDLE_SESSIONS}; of logins {LOGINS}")),
-        Row::new("--clients CLIENTS", "base: those of the protocol of 2002; extended: with results and message ids, which \
-             are confirmed")
+        Row::new(
+            "--clients CLIENTS",
+            "base: those of the protocol of 2002; extended: with results and message ids, which \
+             are confirmed",
+        )
         .or("base"),
-        Row::new("--users FIRST", "takes users that an earlier run has registered, from this number on"),
+        Row::new(
+            "--users FIRST",
+            "takes users that an earlier run has registered, from this number on",
+        ),
     ]
 }
 

@@ -168,7 +168,7 @@ mod tests {
 
     fn measured(name: &'static str, times_us: std::ops::Range<u64>) -> Measured {
         let mut latency = Latency::new();
-        times_us.for_each(|us| latency.record(us * 1_000));
+        times_us.for_each(|us| latency.record(us * 1_000, 1));
         let (steps, work) = (vec![10, 20, 15], Work::default());
         let round = Round { arrivals: 45, elapsed_ns: 3 * STEP_NS, latency, steps, work };
         Measured { name, rounds: vec![round] }

@@ -344,7 +344,7 @@ mod tests {
 
     fn round(arrivals: u64) -> Round {
         let mut latency = Latency::new();
-        (1..=arrivals).for_each(|us| latency.record(us * 1_000));
+        (1..=arrivals).for_each(|us| latency.record(us * 1_000, 1));
         let work = Work { server: Some(99), generator: Some(60), others: Some(3) };
         Round { arrivals, elapsed_ns: 1_000_000_000, latency, steps: vec![arrivals], work }
     }

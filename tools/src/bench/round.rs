@@ -60,9 +60,9 @@ impl Latency {
         Self(histogram.expect("these bounds and digits are allowed ones"))
     }
 
-    /// Counts one.
-    pub(crate) fn record(&mut self, ns: u64) {
-        self.0.saturating_record(ns);
+    /// Counts so many that took the same time.
+    pub(crate) fn record(&mut self, ns: u64, count: u64) {
+        self.0.saturating_record_n(ns, count);
     }
 
     /// Counts all of another.
@@ -157,10 +157,10 @@ impl Tally {
         }
     }
 
-    /// One that began then has taken until now.
-    pub(crate) fn took(&mut self, start_ns: u64, now_ns: u64) {
-        if self.window.contains(&start_ns) {
-            self.latency.record(now_ns.saturating_sub(start_ns).max(1));
+    /// So many that began then have taken until now.
+    pub(crate) fn took(&mut self, start_ns: u64, now_ns: u64, count: u64) {
+        if count > 0 && self.window.contains(&start_ns) {
+            self.latency.record(now_ns.saturating_sub(start_ns).max(1), count);
         }
     }
 
@@ -222,13 +222,13 @@ mod tests {
         assert!(!tally.look(end));
         tally.arrived(end, 100);
         // It began while it was measured, so its time counts, whenever it ends.
-        tally.took(end - 1, end + 5_000);
-        tally.took(1_499, 1_501);
-        tally.took(end, end + 1);
+        tally.took(end - 1, end + 5_000, 3);
+        tally.took(1_499, 1_501, 1);
+        tally.took(end, end + 1, 1);
         let round = tally.end(end + 9_000);
         assert_eq!((round.arrivals, round.elapsed_ns), (5, 3 * STEP_NS));
         assert_eq!(round.steps, [2, 3, 0]);
-        assert_eq!((round.latency.count(), round.rate()), (1, 16));
+        assert_eq!((round.latency.count(), round.rate()), (3, 16));
         assert!(round.latency.quantile(1.0) >= 5_001);
     }
 
@@ -246,13 +246,13 @@ mod tests {
     fn latencies_of_rounds_are_taken_together() {
         let (mut all, mut one) = (Latency::new(), Latency::new());
         assert_eq!(all.quantile(0.5), 0);
-        (1..=1_000).for_each(|us| one.record(us * 1_000));
+        (1..=1_000).for_each(|us| one.record(us * 1_000, 1));
         all.add(&one);
         all.add(&one);
         assert_eq!(all.count(), 2_000);
         let close = |share, us: u64| all.quantile(share).abs_diff(us * 1_000) <= us;
         assert!(close(0.5, 500) && close(0.99, 990) && close(1.0, 1_000));
-        one.record(u64::MAX);
+        one.record(u64::MAX, 1);
         assert!(one.quantile(1.0) >= LONGEST_NS);
     }
 

@@ -194,10 +194,17 @@ impl End {
     ) -> Result<Taken, Failure> {
         let mut taken = Taken::default();
         let before = self.count;
+        // Messages that were sent together are counted together.
+        let (mut start_ns, mut together) = (0, 0);
         loop {
             let rest = &bytes[taken.bytes..];
             if let Some((length, id)) = self.expected_at(rest) {
-                tally.took(channel.slots[self.next].start_ns, now_ns);
+                let its_start_ns = channel.slots[self.next].start_ns;
+                if its_start_ns != start_ns {
+                    tally.took(start_ns, now_ns, together);
+                    (start_ns, together) = (its_start_ns, 0);
+                }
+                together += 1;
                 taken.bytes += length;
                 taken.done += self.part(channel, id)?;
                 continue;
@@ -211,6 +218,7 @@ impl End {
                 Err(_) => return Err(unexpected(&self.doing(), 0, rest)),
             }
         }
+        tally.took(start_ns, now_ns, together);
         if let Role::Receiver { has_ids, last_id, .. } = self.role
             && self.count > before
         {

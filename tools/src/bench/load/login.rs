@@ -142,7 +142,7 @@ impl Load for Logins {
                 }
                 self.under_way -= 1;
                 tally.arrived(now, 1);
-                tally.took(self.ends[key].start_ns, now);
+                tally.took(self.ends[key].start_ns, now, 1);
                 if is_open {
                     self.begin(key, now)?;
                 }

@@ -1,5 +1,5 @@
-//! What happens between the logins and the first round: a message from each writer to itself and to its receivers, which
-//! shows that the way is clear.
+//! What happens between the logins and the first round: a message from each writer to itself and to its
+//! receivers, which shows that the way is clear.
 //!
 //! Whatever arrives before it is older than this run, and is dropped: users of an earlier run may have mail.
 
