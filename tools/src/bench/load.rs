@@ -352,3 +352,43 @@ impl Supply {
         )))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+    const ROUND: Length = Length::Time { warm_up_ns: 0, duration_ns: SECOND_NS };
+
+    #[test]
+    fn without_a_rate_a_round_has_its_time_or_its_number() {
+        let mut supply = Supply::new(None, 2, ROUND, 0);
+        assert_eq!(supply.next(0, 0, 7, true), Some(7));
+        assert_eq!((supply.next(0, 1, 8, false), supply.is_used_up(false)), (None, true));
+        let mut supply = Supply::new(None, 2, Length::Messages(2), 0);
+        let sent: Vec<_> = (0..3).map(|now| supply.next(0, now, now, true)).collect();
+        assert_eq!((sent, supply.is_used_up(true)), (vec![Some(0), Some(1), None], true));
+    }
+
+    #[test]
+    fn at_a_rate_channels_have_what_is_due_with_the_time_at_which_it_was() {
+        let mut supply = Supply::new(Some(4), 3, ROUND, 0);
+        assert_eq!((supply.next(0, 0, 0, true), supply.next_due_ns()), (None, 0));
+        let mut touched = Vec::new();
+        supply.give(SECOND_NS / 2, |channel| touched.push(channel));
+        assert_eq!((touched, supply.next_due_ns()), (vec![0, 1, 2], SECOND_NS * 3 / 4));
+        // Late by half a second, and by a quarter.
+        assert_eq!(supply.next(0, 0, SECOND_NS / 2, true), Some(0));
+        assert_eq!(supply.next(1, 0, SECOND_NS / 2, true), Some(SECOND_NS / 4));
+        assert_eq!(supply.next(0, 1, SECOND_NS / 2, true), None, "the fourth is not due yet");
+        assert!(!supply.is_used_up(false), "what is due is sent even behind the end");
+    }
+
+    #[test]
+    fn a_rate_that_is_too_high_fails_after_twice_its_time() {
+        let supply = Supply::new(Some(1_000), 3, ROUND, 0);
+        assert!(supply.check(2 * SECOND_NS - 1).is_ok());
+        let Err(Failure::Failed(words)) = supply.check(2 * SECOND_NS) else { panic!("it fails") };
+        assert!(words.contains("1000 of 1000 messages"), "{words}");
+    }
+}
