@@ -5,6 +5,7 @@
 
 pub mod blank;
 pub mod charset;
+pub mod mix;
 pub mod packed;
 pub mod profile;
 pub mod secret;

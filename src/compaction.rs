@@ -109,14 +109,14 @@ pub struct Checked {
 }
 
 impl Plan {
-    /// Reads what is closed, and finds out what would become of it; `None` if there is nothing to compact.
-    /// `progress` gets the bytes of files that were read.
+    /// Reads what is closed and need not be kept for any of the points, and finds out what would become of it; `None`
+    /// if there is nothing to compact. `progress` gets the bytes of files that were read.
     ///
     /// # Errors
     /// If the log cannot be read or is damaged.
     pub fn new<S: Storage>(
         storage: &S,
-        keep_since: Option<KeepSince>,
+        keep_since: impl IntoIterator<Item = KeepSince>,
         mut progress: impl FnMut(u64),
     ) -> Result<Option<Self>, CompactionError> {
         let mut reader = Reader::open(storage)?;
@@ -310,30 +310,45 @@ pub fn collect<S: Storage>(storage: &S) -> Result<usize, CompactionError> {
     Ok(log::collect(storage, Seq(first.0 - 1))?)
 }
 
+/// The files that a compaction would replace which keeps the history since these points.
+///
+/// # Errors
+/// If the log cannot be read.
+pub fn replaceable<S: Storage>(
+    storage: &S,
+    keep_since: impl IntoIterator<Item = KeepSince>,
+) -> Result<Vec<Segment>, ReadError> {
+    let reader = Reader::open(storage)?;
+    let count = count_replaced(&reader, keep_since)?;
+    Ok(reader.segments()[..count].to_vec())
+}
+
 /// How many files from the first on are replaced: never the last one, which a server appends to.
 fn count_replaced<S: Storage>(
     reader: &Reader<'_, S>,
-    keep_since: Option<KeepSince>,
+    keep_since: impl IntoIterator<Item = KeepSince>,
 ) -> Result<usize, ReadError> {
     let segments = reader.segments();
-    let closed = segments.len().saturating_sub(1);
-    match keep_since {
-        None => Ok(closed),
-        Some(KeepSince::Seq(seq)) => {
-            let kept = segments.iter().rposition(|it| !it.is_base && it.first <= seq);
-            Ok(kept.unwrap_or(0).min(closed))
-        }
-        Some(KeepSince::Time(time)) => {
-            let mut count = 0;
-            // A file carries the time of the last event before it.
-            while count < closed
-                && reader.peek_header(count + 1)?.is_some_and(|next| next.created < time)
-            {
-                count += 1;
+    let mut count = segments.len().saturating_sub(1);
+    for point in keep_since {
+        count = match point {
+            KeepSince::Seq(seq) => {
+                let kept = segments.iter().rposition(|it| !it.is_base && it.first <= seq);
+                count.min(kept.unwrap_or(0))
             }
-            Ok(count)
-        }
+            KeepSince::Time(time) => {
+                let mut before = 0;
+                // A file carries the time of the last event before it.
+                while before < count
+                    && reader.peek_header(before + 1)?.is_some_and(|next| next.created < time)
+                {
+                    before += 1;
+                }
+                before
+            }
+        };
     }
+    Ok(count)
 }
 
 fn take(state: &mut State, record: &log::Record<'_>) -> Result<(), CompactionError> {

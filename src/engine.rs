@@ -2,7 +2,7 @@
 //! replies and closes come out. The same inputs always give the same outputs.
 //!
 //! ```text
-//! begin_turn ─► handle_* … ─► handle_step ─► poll_password_job, poll_outbox, poll_resumed
+//! begin_turn ─► handle_* … ─► handle_step ─► poll_password_job, handle_checkpoint, poll_outbox, poll_resumed
 //! ```
 //!
 //! The engine reads no clock and no socket, and writes no file: events go to the [`Host`], which must
@@ -10,6 +10,7 @@
 //! [`PasswordJob`].
 
 mod extensions;
+mod foretold;
 mod input;
 mod kept;
 mod login;
@@ -20,16 +21,19 @@ mod peer;
 mod requests;
 mod throttle;
 mod transfers;
+mod view;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
 
-pub use input::Input;
+pub use foretold::{Foregone, Foretold};
+pub use input::{HeldInput, Input};
 pub use kept::KeptError;
 pub use login::{Outcome, PasswordJob, Task, Verdict};
 pub use outbox::{Mark, Outbox, Output};
+pub use view::{ConnectionView, WaitsFor};
 
 use crate::codec::Reader;
 use crate::codec::charset::Charset;
@@ -172,8 +176,13 @@ pub struct Engine {
     presence_before: BTreeMap<ServiceNumber, Presence>,
     /// The last change that the packet at hand has made, be it at once or after a password.
     last_change: Seq,
+    /// The last event that told the state's digest, in this run or before it. A state that was restored from a
+    /// base no longer knows.
+    last_digest: Seq,
     /// Operators whose monitoring has ended while there was no room in the log to say so.
     monitoring_ends: BTreeSet<ServiceNumber>,
+    /// What the next search comes to, in a replay without profiles.
+    foretold: Option<Box<Foretold>>,
     outbox: Outbox,
     resumed: Vec<ConnectionId>,
     /// Buffers that are used again and again.
@@ -193,6 +202,7 @@ impl Engine {
             connections: ConnectionGuard::new(settings.connections),
             // Who monitored when the server ended does so no more.
             monitoring_ends: state.operators().collect(),
+            last_digest: state.last_digest(),
             settings,
             state,
             now: Now::default(),
@@ -213,6 +223,7 @@ impl Engine {
             presence_sessions: BTreeSet::new(),
             presence_before: BTreeMap::new(),
             last_change: Seq::ZERO,
+            foretold: None,
             outbox: Outbox::default(),
             resumed: Vec::new(),
             payload: Vec::new(),
@@ -511,6 +522,18 @@ impl Engine {
         }
     }
 
+    /// The log is at a point from which it may be read later: the state's digest is written down, for every
+    /// replay to compare, unless nothing has happened since the last one. Where there is no room for it, it is
+    /// left out.
+    pub fn handle_checkpoint(&mut self, host: &mut impl Host) {
+        if self.state.last_seq() > self.last_digest {
+            let digest = self.state.running_digest();
+            if self.record(&Event::StateDigest { digest }, host).is_ok() {
+                self.last_digest = self.state.last_seq();
+            }
+        }
+    }
+
     /// The server is stopping: everybody is told, and closed.
     pub fn handle_shutdown(&mut self, host: &mut impl Host) {
         for id in 0..self.peers.len() {
@@ -584,7 +607,7 @@ impl Engine {
         if let Event::FriendAdded { owner, friend, .. } = *event {
             self.tell_new_friend(owner, friend);
         }
-        if event.kind() != EventKind::Delivered {
+        if !matches!(event.kind(), EventKind::Delivered | EventKind::StateDigest) {
             // An operator that could not be shown the message, and is closed, is not what was asked for.
             self.last_change = seq;
         }

@@ -7,6 +7,7 @@ mod kit;
 #[cfg(test)]
 mod decide {
     mod accounts;
+    mod checkpoint;
     mod extensions;
     mod failures;
     mod files;

@@ -12,6 +12,8 @@ mod relay;
 mod backup;
 #[path = "end_to_end/bench.rs"]
 mod bench;
+#[path = "end_to_end/black_box.rs"]
+mod black_box;
 #[path = "end_to_end/calls.rs"]
 mod calls;
 #[path = "end_to_end/commands.rs"]
@@ -32,6 +34,8 @@ mod files;
 mod full;
 #[path = "end_to_end/limits.rs"]
 mod limits;
+#[path = "end_to_end/pack.rs"]
+mod pack;
 #[path = "end_to_end/pressure.rs"]
 mod pressure;
 #[path = "end_to_end/repair.rs"]
@@ -46,6 +50,8 @@ mod script;
 mod script_extensions;
 #[path = "end_to_end/secrets.rs"]
 mod secrets;
+#[path = "end_to_end/self_check.rs"]
+mod self_check;
 #[path = "end_to_end/store.rs"]
 mod store;
 #[path = "end_to_end/streams.rs"]

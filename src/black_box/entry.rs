@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::codec::{Reader, Write};
-use crate::engine::{Input, Outcome, Output, Overdue, Verdict};
+use crate::engine::{Foretold, Input, Outcome, Output, Overdue, Verdict};
 use crate::id::{ConnectionId, MonoMillis, Now, UnixMillis};
 use crate::limits::CONTENT_BYTES_IN_SESSION;
 use crate::wire::{Frame, FrameError, Header, Kind};
@@ -19,6 +19,8 @@ pub enum Entry<'a> {
     Input(Input<'a>),
     /// The engine has asked its surroundings, while it handled the input before.
     Answer(Answer),
+    /// What the search that the input before asks for comes to. Only a recording without profiles has it.
+    Foretold(Foretold),
     /// What the input before, or the look for passwords behind it, has added to the outbox.
     Output(Output),
 }
@@ -65,9 +67,11 @@ mod tag {
     pub(super) const STEP: u8 = 10;
     pub(super) const SHUTDOWN: u8 = 11;
     pub(super) const FLUSH: u8 = 12;
+    pub(super) const CHECKPOINT: u8 = 13;
     pub(super) const ANSWER_ACKNOWLEDGED: u8 = 32;
     pub(super) const ANSWER_WAITING: u8 = 33;
     pub(super) const ANSWER_FULL: u8 = 34;
+    pub(super) const FORETOLD: u8 = 40;
     pub(super) const OUTPUT: u8 = 48;
 }
 
@@ -88,6 +92,12 @@ pub(super) fn write_answer(answer: Answer, out: &mut Vec<u8>) {
             put_varint(out, skipped);
         }
     }
+}
+
+/// Appends what a search comes to.
+pub(super) fn write_foretold(foretold: &Foretold, out: &mut Vec<u8>) {
+    out.put_u8(tag::FORETOLD);
+    foretold.write(out);
 }
 
 /// Appends what came of an input.
@@ -154,6 +164,7 @@ pub(super) fn write_input(input: &Input<'_>, now: &mut Now, out: &mut Vec<u8>) {
         Input::Step => out.put_u8(tag::STEP),
         Input::Shutdown => out.put_u8(tag::SHUTDOWN),
         Input::Flush => out.put_u8(tag::FLUSH),
+        Input::Checkpoint => out.put_u8(tag::CHECKPOINT),
     }
 }
 
@@ -169,6 +180,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, now: &mut Now) -> Result<Entry<'
             return Ok(Entry::Answer(Answer::Waiting { skipped, bytes }));
         }
         tag::ANSWER_FULL => return Ok(Entry::Answer(Answer::Full { skipped: varint(reader)? })),
+        tag::FORETOLD => return Ok(Entry::Foretold(Foretold::read(reader)?)),
         tag::OUTPUT => {
             let checksum = reader.u32()?;
             let (bytes, packets) = (small(reader)?, small(reader)?);
@@ -222,6 +234,7 @@ fn read_input<'a>(tag: u8, reader: &mut Reader<'a>, now: &mut Now) -> Result<Inp
         tag::STEP => Input::Step,
         tag::SHUTDOWN => Input::Shutdown,
         tag::FLUSH => Input::Flush,
+        tag::CHECKPOINT => Input::Checkpoint,
         _ => return Err(NoEntry),
     })
 }
@@ -333,6 +346,8 @@ fn small(reader: &mut Reader<'_>) -> Result<u32, NoEntry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Foregone;
+    use crate::id::ServiceNumber;
 
     const EARLIER: Now = Now { wall: UnixMillis(1_000), mono: MonoMillis(70) };
 
@@ -368,6 +383,7 @@ mod tests {
             Input::Step,
             Input::Shutdown,
             Input::Flush,
+            Input::Checkpoint,
         ];
         inputs.extend(errors.map(|error| Input::FrameError { connection, error }));
         inputs
@@ -379,6 +395,11 @@ mod tests {
             Entry::Answer(Answer::Acknowledged(16_384)),
             Entry::Answer(Answer::Waiting { skipped: 0, bytes: 262_145 }),
             Entry::Answer(Answer::Full { skipped: 7 }),
+            Entry::Foretold(Foretold::Refused(77)),
+            Entry::Foretold(Foretold::Found(Foregone {
+                slices: 3,
+                users: vec![ServiceNumber(10_005), ServiceNumber(10_001)],
+            })),
             Entry::Output(Output { checksum: 0xDEAD_BEEF, bytes: 1, packets: u32::MAX }),
         ]);
         entries
@@ -388,6 +409,7 @@ mod tests {
         match entry {
             Entry::Input(input) => write_input(input, now, out),
             Entry::Answer(answer) => write_answer(*answer, out),
+            Entry::Foretold(foretold) => write_foretold(foretold, out),
             Entry::Output(output) => write_output(*output, out),
         }
     }

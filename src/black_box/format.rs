@@ -43,6 +43,18 @@ pub struct Header {
 }
 
 impl Header {
+    /// A header, for a file that is to be written.
+    #[must_use]
+    pub const fn new(
+        log_id: u64,
+        run: UnixMillis,
+        first_step: u64,
+        seq: Seq,
+        is_blanked: bool,
+    ) -> Self {
+        Self { log_id, run, first_step, seq, is_blanked, kept_len: 0 }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_LEN);
         out.extend_from_slice(&MAGIC);
@@ -118,7 +130,8 @@ pub(super) fn seal(chunk: &mut [u8], before: u32) -> u32 {
 }
 
 /// The name of the file that begins with this step.
-pub(super) fn name(first_step: u64) -> String {
+#[must_use]
+pub fn name(first_step: u64) -> String {
     format!("{first_step:0NAME_DIGITS$}{NAME_END}")
 }
 

@@ -110,6 +110,11 @@ pub struct LogHistory<'s, S: Storage> {
     ended: bool,
     remembered: BTreeSet<Seq>,
     places: BTreeMap<Seq, Place>,
+    /// Is told how many bytes have been read.
+    progress: Box<dyn FnMut(u64) + 's>,
+    closed_bytes: u64,
+    segment: usize,
+    bytes: u64,
 }
 
 impl<'s, S: Storage> LogHistory<'s, S> {
@@ -129,7 +134,18 @@ impl<'s, S: Storage> LogHistory<'s, S> {
             ended: false,
             remembered,
             places: BTreeMap::new(),
+            progress: Box::new(|_| ()),
+            closed_bytes: 0,
+            segment: 0,
+            bytes: 0,
         })
+    }
+
+    /// The same, and `progress` gets the bytes of the log that have been read.
+    #[must_use]
+    pub fn telling(mut self, progress: impl FnMut(u64) + 's) -> Self {
+        self.progress = Box::new(progress);
+        self
     }
 
     /// Reads another batch, unless the log has ended.
@@ -142,6 +158,11 @@ impl<'s, S: Storage> LogHistory<'s, S> {
                 return Ok(());
             }
         };
+        if batch.segment != self.segment {
+            (self.closed_bytes, self.segment) = (self.bytes, batch.segment);
+        }
+        self.bytes = self.closed_bytes + batch.offset + batch.header.total();
+        (self.progress)(self.bytes);
         for record in batch.records() {
             let (seq, time, place) = (record.seq, record.time, record.place);
             if record.in_base {

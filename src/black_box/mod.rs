@@ -16,13 +16,16 @@ mod reader;
 mod recorder;
 mod replay;
 mod ring;
+mod surroundings;
+mod writer;
 
 pub use crate::log::BLACK_BOX as FOLDER;
 pub use entry::{Answer, Entry};
-pub use format::{Header, NAME_END, is_box_name};
+pub use format::{Header, NAME_END, is_box_name, name as file_name};
 pub use history::{History, HistoryError, LogHistory, Logged};
 pub use reader::{Beginning, BoxFile, Entries, Recording, Unreadable};
 pub use recorder::{Options, Recorder, Texts};
 pub use replay::{
-    Actual, Difference, Ended, Observer, Replay, ReplayError, Skipped, Step, Unasked, What,
+    Actual, Difference, Ended, Observer, Replay, ReplayError, Skipped, Step, Unasked, What, at_step,
 };
+pub use writer::Writer;

@@ -4,16 +4,17 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Take};
 use std::path::{Path, PathBuf};
 
 use super::entry::{self, Entry};
 use super::format::{
     CHUNK_HEADER_LEN, CHUNK_MAX, HEADER_LEN, Header, HeaderFault, KEPT_MAX, chained, parse_name,
 };
+use super::writer::kept_at;
 use crate::codec::Reader;
 use crate::engine::Settings;
-use crate::id::{MonoMillis, Now, UnixMillis};
+use crate::id::Now;
 
 /// The files of a folder that are a recording.
 pub struct Recording {
@@ -28,6 +29,8 @@ pub struct BoxFile {
     pub path: PathBuf,
     /// What it begins with.
     pub header: Header,
+    /// How long it was when it was found: a server may be writing to it.
+    length: u64,
 }
 
 /// A file that cannot be read as part of a recording.
@@ -39,6 +42,8 @@ pub enum Unreadable {
     Newer(PathBuf),
     /// The sessions that it begins with fail their check.
     Kept(PathBuf),
+    /// A server has removed it since it was found.
+    Gone(PathBuf),
 }
 
 impl fmt::Display for Unreadable {
@@ -49,6 +54,7 @@ impl fmt::Display for Unreadable {
             Self::Kept(path) => {
                 write!(f, "{}: the sessions that it begins with fail their check", path.display())
             }
+            Self::Gone(path) => write!(f, "{}: the server has removed it", path.display()),
         }
     }
 }
@@ -123,7 +129,9 @@ pub struct Beginning {
 impl BoxFile {
     fn open(path: PathBuf) -> io::Result<Result<Self, Unreadable>> {
         let mut bytes = [0; HEADER_LEN];
-        match File::open(&path)?.read_exact(&mut bytes) {
+        let mut file = File::open(&path)?;
+        let length = file.metadata()?.len();
+        match file.read_exact(&mut bytes) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Ok(Err(Unreadable::NoHeader(path)));
@@ -131,10 +139,24 @@ impl BoxFile {
             Err(error) => return Err(error),
         }
         Ok(match Header::decode(&bytes) {
-            Ok(header) => Ok(Self { path, header }),
+            Ok(header) => Ok(Self { path, header, length }),
             Err(HeaderFault::NoHeader) => Err(Unreadable::NoHeader(path)),
             Err(HeaderFault::Newer) => Err(Unreadable::Newer(path)),
         })
+    }
+
+    /// Its bytes, as it was when it was found; fewer, or none, where it has become shorter or is gone.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn bytes(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match File::open(&self.path) {
+            Ok(file) => file.take(self.length).read_to_end(&mut bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(bytes)
     }
 
     /// What it begins from, and its entries.
@@ -143,9 +165,17 @@ impl BoxFile {
     /// If the file cannot be read; inside, if what it begins from fails its check.
     pub fn read(&self) -> io::Result<Result<(Beginning, Entries), Unreadable>> {
         let unreadable = || Ok(Err(Unreadable::Kept(self.path.clone())));
-        let mut file = BufReader::with_capacity(1 << 16, File::open(&self.path)?);
+        let file = match File::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Err(Unreadable::Gone(self.path.clone())));
+            }
+            opened => opened?,
+        };
+        let mut file = BufReader::with_capacity(1 << 16, file.take(self.length));
         let mut header = [0; HEADER_LEN];
-        file.read_exact(&mut header)?;
+        if !fill(&mut file, &mut header)? {
+            return unreadable();
+        }
         let length = usize::try_from(self.header.kept_len).unwrap_or(usize::MAX);
         if length > KEPT_MAX {
             return unreadable();
@@ -160,23 +190,15 @@ impl BoxFile {
         let mut reader = Reader::new(&kept);
         let Ok(settings) = Settings::read(&mut reader) else { return unreadable() };
         let kept = reader.rest().to_vec();
-        let mut reader = Reader::new(&kept);
-        let (Ok(mono), Ok(wall)) = (reader.u64(), reader.u64()) else { return unreadable() };
-        let entries = Entries {
-            file,
-            chunk: Vec::new(),
-            at: 0,
-            now: Now { wall: UnixMillis(wall), mono: MonoMillis(mono) },
-            checksum,
-            is_torn: false,
-        };
+        let Ok(now) = kept_at(&kept) else { return unreadable() };
+        let entries = Entries { file, chunk: Vec::new(), at: 0, now, checksum, is_torn: false };
         Ok(Ok((Beginning { settings, kept }, entries)))
     }
 }
 
 /// The entries of a file, one after the other.
 pub struct Entries {
-    file: BufReader<File>,
+    file: BufReader<Take<File>>,
     chunk: Vec<u8>,
     at: usize,
     now: Now,

@@ -11,13 +11,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::entry::{self, Answer};
-use super::format::{CHUNK_FULL, CHUNK_HEADER_LEN, Header, chained, seal};
+use super::entry::Answer;
+use super::format::Header;
 use super::reader::Recording;
 use super::ring::Ring;
+use super::writer::Writer;
 use crate::codec::charset::Charset;
 use crate::engine::{Engine, Input, Mark};
-use crate::id::{MonoMillis, Now, UnixMillis};
+use crate::id::{MonoMillis, UnixMillis};
 use crate::wire::{ClientPacket, Frame, Header as FrameHeader, RequestType};
 
 /// A recording that could not be written is taken up again after this time, in milliseconds.
@@ -58,10 +59,9 @@ pub struct Recorder {
     told: bool,
     /// The steps so far, those of earlier runs included.
     steps: u64,
-    now: Now,
-    checksum: u32,
-    /// The chunk of this turn, behind room for its header.
-    chunk: Vec<u8>,
+    /// When nothing was recorded any more, or the last turn.
+    now: MonoMillis,
+    writer: Writer,
     /// Questions since the last input that were answered as nearly always.
     waiting_skipped: u64,
     appends_skipped: u64,
@@ -86,9 +86,8 @@ impl Recorder {
             paused_until: Some(MonoMillis(0)),
             told: false,
             steps,
-            now: Now::default(),
-            checksum: 0,
-            chunk: vec![0; CHUNK_HEADER_LEN],
+            now: MonoMillis::default(),
+            writer: Writer::default(),
             waiting_skipped: 0,
             appends_skipped: 0,
             blanked: Vec::new(),
@@ -114,14 +113,15 @@ impl Recorder {
         }
         (self.waiting_skipped, self.appends_skipped) = (0, 0);
         self.steps += 1;
-        let Self { now, chunk, .. } = self;
+        if let Input::Turn(now) = input {
+            self.now = now.mono;
+        }
         if let Input::Packet { connection, frame } = input
             && let Some(frame) = blanked(frame, self.options.texts, self.charset, &mut self.blanked)
         {
-            let input = Input::Packet { connection: *connection, frame };
-            entry::write_input(&input, now, chunk);
+            self.writer.input(&Input::Packet { connection: *connection, frame });
         } else {
-            entry::write_input(input, now, chunk);
+            self.writer.input(input);
         }
         self.flush_if_full();
     }
@@ -133,7 +133,7 @@ impl Recorder {
         }
         let is_blanked = self.options.texts == Texts::Blanked;
         if let Some(output) = engine.poll_outbox().since(mark, is_blanked) {
-            entry::write_output(output, &mut self.chunk);
+            self.writer.output(output);
             self.flush_if_full();
         }
     }
@@ -165,66 +165,49 @@ impl Recorder {
 
     /// Writes what has been recorded since the last time.
     pub fn flush(&mut self) {
-        if self.chunk.len() == CHUNK_HEADER_LEN {
-            return;
+        let Self { writer, ring, .. } = self;
+        if let Some(Err(error)) = writer.chunk(|chunk| ring.append(chunk)) {
+            self.pause(&error);
         }
-        if self.paused_until.is_none() {
-            self.checksum = seal(&mut self.chunk, self.checksum);
-            if let Err(error) = self.ring.append(&self.chunk) {
-                self.pause(&error);
-            }
-        }
-        self.chunk.truncate(CHUNK_HEADER_LEN);
     }
 
     fn record_answer(&mut self, answer: Answer) {
         if self.paused_until.is_none() {
-            entry::write_answer(answer, &mut self.chunk);
+            self.writer.answer(answer);
             self.flush_if_full();
         }
     }
 
     fn flush_if_full(&mut self) {
-        if self.chunk.len() > CHUNK_FULL {
+        if self.writer.is_full() {
             self.flush();
         }
     }
 
     fn begin(&mut self, engine: &Engine, now: MonoMillis) {
         self.charset = engine.settings().charset;
-        self.now = engine.now();
+        self.now = now;
         let mut kept = Vec::new();
-        engine.settings().write(&mut kept);
         engine.save(&mut kept);
-        let header = Header {
-            log_id: self.options.log_id,
-            run: self.options.run,
-            first_step: self.steps + 1,
-            seq: engine.state().last_seq(),
-            is_blanked: self.options.texts == Texts::Blanked,
-            kept_len: u32::try_from(kept.len()).unwrap_or(u32::MAX),
-        };
-        let mut bytes = header.encode();
-        bytes.extend_from_slice(&kept);
-        self.checksum = chained(header.seed(), &[&kept]);
-        bytes.extend_from_slice(&self.checksum.to_be_bytes());
+        let Options { texts, log_id, run, .. } = self.options;
+        let (first_step, seq) = (self.steps + 1, engine.state().last_seq());
+        let header = Header::new(log_id, run, first_step, seq, texts == Texts::Blanked);
+        let mut bytes = Vec::new();
+        self.writer = Writer::begin(header, engine.settings(), &kept, &mut bytes);
         // What a pause has interrupted is taken up only where it is over.
         self.paused_until = None;
-        match self.ring.begin(header.first_step, &bytes) {
+        match self.ring.begin(first_step, &bytes) {
             Ok(()) if std::mem::take(&mut self.told) => {
                 ::log::warn!("{}: recording again", self.folder.display());
             }
             Ok(()) => {}
-            Err(error) => {
-                self.now.mono = now;
-                self.pause(&error);
-            }
+            Err(error) => self.pause(&error),
         }
     }
 
     /// Inputs go unrecorded for a while: a reader sees by the numbers of the steps that some are missing.
     fn pause(&mut self, error: &io::Error) {
-        self.paused_until = Some(self.now.mono.plus(PAUSE_MS));
+        self.paused_until = Some(self.now.plus(PAUSE_MS));
         // The step that was not written is one that is missing.
         self.steps += 1;
         if !std::mem::replace(&mut self.told, true) {

@@ -5,7 +5,6 @@
 //! shown of it is an [`Observer`]'s. It never writes, and no recording, however damaged, makes it panic.
 
 use std::collections::BTreeSet;
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
@@ -14,13 +13,10 @@ use std::path::PathBuf;
 use super::entry::{Answer, Entry};
 use super::history::{History, HistoryError, Logged};
 use super::reader::{Beginning, BoxFile, Entries, Recording, Unreadable};
-use crate::engine::{Engine, Host, Input, KeptError, Mark, Outbox, Outcome, Output, StorageFull};
-use crate::id::{ConnectionId, Place, Seq, UnixMillis};
+use super::surroundings::Surroundings;
+use crate::engine::{Engine, Foretold, HeldInput, Input, KeptError, Mark, Outbox, Outcome, Output};
+use crate::id::{Seq, UnixMillis};
 use crate::state::Event;
-use crate::wire::Frame;
-
-/// The bits of a place that say that its text is an event's of this replay.
-const OWN: u64 = 0xFF_FFFF << 40;
 
 /// A step that is about to be taken.
 #[derive(Debug)]
@@ -39,12 +35,21 @@ pub struct Actual<'a> {
     pub outbox: &'a Outbox,
     /// Where that of the step begins.
     pub mark: Mark,
+    /// Where that of the look for passwords behind it begins: at the end, where there was none.
+    pub passwords: Mark,
+    /// What the engine was answered.
+    pub answers: &'a [Answer],
     /// The events that it has made, in order.
     pub events: &'a [Logged],
+    /// What is different, if something is: this was the last step.
+    pub difference: Option<&'a What>,
 }
 
 /// Whoever looks on.
 pub trait Observer {
+    /// An engine has been made for a file that does not go on where another has ended.
+    fn begin(&mut self, _file: &BoxFile, _engine: &Engine) {}
+
     /// A step is about to be taken. Breaking off stops before it.
     fn before(&mut self, step: &Step<'_>, engine: &Engine) -> ControlFlow<()>;
 
@@ -59,6 +64,13 @@ impl Observer for () {
     }
 
     fn after(&mut self, _: u64, _: &Actual<'_>, _: &Engine) {}
+}
+
+/// Every step of a replay comes through here, before the engine gets its input: the place where a debugger can
+/// stop at one, `break oicq::black_box::replay::at_step if step == 4711`.
+#[inline(never)]
+pub fn at_step(step: u64) {
+    std::hint::black_box(step);
 }
 
 /// Where what happens now departs from what was recorded.
@@ -202,6 +214,30 @@ impl Recording {
     }
 }
 
+impl Recording {
+    /// The first event that a log must still have so that what can be replayed of this recording on it can be replayed
+    /// afterwards; `None` if nothing can. `base` is the sequence number up to which it has none any more.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn needs_from(&self, log_id: u64, base: Seq) -> Result<Option<Seq>, ReplayError> {
+        let mut needed: Option<Seq> = None;
+        for file in self.files().iter().filter(|file| file.header.log_id == log_id) {
+            let read = file.read();
+            let read = read.map_err(|error| ReplayError::Recording(file.path.clone(), error))?;
+            let Ok((Beginning { settings, kept }, _)) = read else { continue };
+            let texts = Engine::texts_wanted(&kept, settings.charset);
+            let first_text = texts.unwrap_or_default().into_iter().min();
+            let first = first_text.unwrap_or(Seq(u64::MAX)).min(file.header.seq.next());
+            // What the log has lost already is not lost by compacting it.
+            if first > base {
+                needed = Some(needed.map_or(first, |needed| needed.min(first)));
+            }
+        }
+        Ok(needed)
+    }
+}
+
 /// A replay. [`Replay::new`], then [`Replay::run`].
 pub struct Replay<'r, H: History> {
     recording: &'r Recording,
@@ -278,6 +314,8 @@ impl<'r, H: History> Replay<'r, H> {
             }
         } else if !self.begin(file, beginning)? {
             return Ok(ControlFlow::Continue(()));
+        } else if let Some(engine) = &self.engine {
+            observer.begin(file, engine);
         }
         self.file = Some(file.clone());
         let flow = self.replay_entries(&mut entries, observer, &unread)?;
@@ -352,30 +390,27 @@ impl<'r, H: History> Replay<'r, H> {
         observer: &mut impl Observer,
         unread: &dyn Fn(io::Error) -> ReplayError,
     ) -> Result<ControlFlow<()>, ReplayError> {
-        let mut content = Vec::new();
-        let mut held: Option<Input<'static>> = None;
+        let mut held = HeldInput::default();
+        let mut is_held = false;
         let mut recorded = Recorded::default();
         loop {
             let entry = entries.next().map_err(unread)?;
             match entry {
-                Some(Entry::Answer(answer)) => recorded.answers.push_back(answer),
+                Some(Entry::Answer(answer)) => recorded.answers.push(answer),
+                Some(Entry::Foretold(foretold)) => recorded.foretold = Some(foretold),
                 Some(Entry::Output(output)) => recorded.outputs.push(output),
                 Some(Entry::Input(_)) | None => {
-                    if let Some(input) = held.take() {
-                        // What came of the last step may not have been written any more.
-                        let may_lack = entry.is_none();
-                        let input = with_content(input, &content);
-                        if self.step(input, &mut recorded, may_lack, observer)?.is_break() {
-                            return Ok(ControlFlow::Break(()));
-                        }
+                    // What came of the last step may not have been written any more.
+                    recorded.may_lack = entry.is_none();
+                    if is_held && self.step(held.get(), &recorded, observer)?.is_break() {
+                        return Ok(ControlFlow::Break(()));
                     }
-                    recorded.answers.clear();
-                    recorded.outputs.clear();
+                    recorded.clear();
                     let Some(Entry::Input(input)) = entry else {
                         return Ok(ControlFlow::Continue(()));
                     };
-                    content.clear();
-                    held = Some(without_content(input, &mut content));
+                    held.hold(&input);
+                    is_held = true;
                 }
             }
         }
@@ -384,13 +419,11 @@ impl<'r, H: History> Replay<'r, H> {
     fn step(
         &mut self,
         mut input: Input<'_>,
-        recorded: &mut Recorded,
-        may_lack: bool,
+        recorded: &Recorded,
         observer: &mut impl Observer,
     ) -> Result<ControlFlow<()>, ReplayError> {
         let Some(engine) = &mut self.engine else { return Ok(ControlFlow::Break(())) };
         let number = self.next_step;
-        let is_step = matches!(input, Input::Step);
         let time = if let Input::Turn(now) = input { now.wall } else { engine.now().wall };
         if observer.before(&Step { number, input: &input, time }, engine).is_break() {
             self.ended.is_stopped = true;
@@ -408,19 +441,39 @@ impl<'r, H: History> Replay<'r, H> {
         {
             verdict.outcome = Outcome::Hashed(logged_hash(self.history.peek()?));
         }
+        at_step(number);
+        let what = self.take(number, input, recorded, observer)?;
+        self.ended.difference = what.map(|what| Difference { step: number, what });
+        Ok(match self.ended.difference {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        })
+    }
+
+    /// Hands an input to the engine, and compares what comes of it.
+    fn take(
+        &mut self,
+        number: u64,
+        input: Input<'_>,
+        recorded: &Recorded,
+        observer: &mut impl Observer,
+    ) -> Result<Option<What>, ReplayError> {
+        let Some(engine) = &mut self.engine else { return Ok(None) };
         if matches!(input, Input::Turn(_)) {
             engine.poll_outbox().clear();
         }
+        let is_step = matches!(input, Input::Step);
         let is_blanked = self.file.as_ref().is_some_and(|file| file.header.is_blanked);
         let mark = engine.poll_outbox().mark();
-        let mut host = ReplayHost {
+        let mut host = Surroundings {
             history: &mut self.history,
             own: &mut self.own,
-            answers: &mut recorded.answers,
+            answers: &recorded.answers,
+            answers_next: 0,
             waiting_skipped: 0,
             appends_skipped: 0,
             is_blanked,
-            may_lack,
+            may_lack: recorded.may_lack,
             last_seq: engine.state().last_seq(),
             kept_through: self.kept_through,
             events: Vec::new(),
@@ -428,46 +481,53 @@ impl<'r, H: History> Replay<'r, H> {
             what: None,
             failed: std::cell::OnceCell::new(),
         };
+        engine.foretell(recorded.foretold.clone());
         engine.handle(input, &mut host);
-        let mut actual = Vec::from_iter(engine.poll_outbox().since(mark, is_blanked));
-        if is_step {
-            let mark = engine.poll_outbox().mark();
-            while engine.poll_password_job().is_some() {}
-            actual.extend(engine.poll_outbox().since(mark, is_blanked));
-        }
-        while engine.poll_resumed().is_some() {}
-        let ReplayHost { events, beyond_log, what, failed, .. } = host;
+        engine.foretell(None);
+        let Surroundings { answers_next, events, beyond_log, what, failed, .. } = host;
         self.ended.events_beyond_log += beyond_log;
         if let Some(error) = failed.into_inner() {
             return Err(error.into());
         }
-        let unasked = recorded.answers.pop_front();
+        let passwords = engine.poll_outbox().mark();
+        while is_step && engine.poll_password_job().is_some() {}
+        while engine.poll_resumed().is_some() {}
+        let outbox = std::mem::take(engine.poll_outbox());
+        let actual = [(mark, passwords), (passwords, outbox.mark())];
+        let actual = actual.map(|(from, to)| outbox.between(from, to, is_blanked));
+        let unasked = recorded.answers.get(answers_next);
         let what = what
-            .or_else(|| unasked.map(|answer| What::Question(Unasked::NotNow(answer))))
-            .or_else(|| recorded.differs(actual, may_lack));
-        let outbox = engine.poll_outbox();
-        let outbox = std::mem::take(outbox);
-        observer.after(number, &Actual { outbox: &outbox, mark, events: &events }, engine);
+            .or_else(|| unasked.map(|answer| What::Question(Unasked::NotNow(*answer))))
+            .or_else(|| recorded.differs(actual.into_iter().flatten().collect()));
+        let (answers, difference) = (&*recorded.answers, what.as_ref());
+        let events = &*events;
+        let seen = Actual { outbox: &outbox, mark, passwords, answers, events, difference };
+        observer.after(number, &seen, engine);
         *engine.poll_outbox() = outbox;
-        self.ended.difference = what.map(|what| Difference { step: number, what });
-        Ok(match self.ended.difference {
-            Some(_) => ControlFlow::Break(()),
-            None => ControlFlow::Continue(()),
-        })
+        Ok(what)
     }
 }
 
 /// What was recorded behind an input.
 #[derive(Default)]
 struct Recorded {
-    answers: VecDeque<Answer>,
+    answers: Vec<Answer>,
+    foretold: Option<Foretold>,
     outputs: Vec<Output>,
+    /// It may not be all that there was.
+    may_lack: bool,
 }
 
 impl Recorded {
-    fn differs(&self, actual: Vec<Output>, may_lack: bool) -> Option<What> {
+    fn clear(&mut self) {
+        self.answers.clear();
+        self.foretold = None;
+        self.outputs.clear();
+    }
+
+    fn differs(&self, actual: Vec<Output>) -> Option<What> {
         let is_same =
-            if may_lack { actual.starts_with(&self.outputs) } else { actual == self.outputs };
+            if self.may_lack { actual.starts_with(&self.outputs) } else { actual == self.outputs };
         (!is_same).then(|| What::Output { recorded: self.outputs.clone(), actual })
     }
 }
@@ -481,140 +541,4 @@ fn logged_hash(next: Option<&Logged>) -> Box<str> {
         _ => "-",
     };
     hash.into()
-}
-
-/// The input without the bytes that it borrows, which go to `content`.
-fn without_content(input: Input<'_>, content: &mut Vec<u8>) -> Input<'static> {
-    match input {
-        Input::Packet { connection, frame } => {
-            content.extend_from_slice(frame.content);
-            let frame = Frame { header: frame.header, content: b"" };
-            Input::Packet { connection, frame }
-        }
-        Input::Turn(now) => Input::Turn(now),
-        Input::Connect { connection, address } => Input::Connect { connection, address },
-        Input::FrameError { connection, error } => Input::FrameError { connection, error },
-        Input::End { connection } => Input::End { connection },
-        Input::Overdue { connection, overdue } => Input::Overdue { connection, overdue },
-        Input::Room { connection } => Input::Room { connection },
-        Input::Acknowledged { connection, bytes } => Input::Acknowledged { connection, bytes },
-        Input::Verdict(verdict) => Input::Verdict(verdict),
-        Input::Step => Input::Step,
-        Input::Shutdown => Input::Shutdown,
-        Input::Flush => Input::Flush,
-    }
-}
-
-fn with_content<'a>(input: Input<'a>, content: &'a [u8]) -> Input<'a> {
-    match input {
-        Input::Packet { connection, frame } => {
-            Input::Packet { connection, frame: Frame { header: frame.header, content } }
-        }
-        other => other,
-    }
-}
-
-/// The surroundings that the engine had then.
-struct ReplayHost<'h, H: History> {
-    history: &'h mut H,
-    own: &'h mut Vec<u8>,
-    answers: &'h mut VecDeque<Answer>,
-    waiting_skipped: u64,
-    appends_skipped: u64,
-    is_blanked: bool,
-    may_lack: bool,
-    last_seq: Seq,
-    kept_through: Seq,
-    events: Vec<Logged>,
-    beyond_log: u64,
-    what: Option<What>,
-    failed: std::cell::OnceCell<HistoryError>,
-}
-
-impl<H: History> ReplayHost<'_, H> {
-    fn differ(&mut self, what: What) {
-        self.what.get_or_insert(what);
-    }
-
-    /// Compares an event with what the log has at its place, and takes that.
-    fn compare(&mut self, actual: &Logged) -> Result<(), HistoryError> {
-        let is_blanked = self.is_blanked;
-        let is_kept = actual.seq <= self.kept_through;
-        let Some(logged) = self.history.peek()?.filter(|_| is_kept) else {
-            self.beyond_log += 1;
-            return Ok(());
-        };
-        let same_payload = match is_blanked {
-            true => logged.payload.len() == actual.payload.len(),
-            false => logged.payload == actual.payload,
-        };
-        let header = |logged: &Logged| (logged.seq, logged.time, logged.kind);
-        if header(logged) != header(actual) || !same_payload {
-            let logged = logged.clone();
-            self.differ(What::Event { logged, actual: actual.clone() });
-            return Ok(());
-        }
-        self.history.take()
-    }
-}
-
-impl<H: History> Host for ReplayHost<'_, H> {
-    fn append(
-        &mut self,
-        time: UnixMillis,
-        kind: u8,
-        payload: &[u8],
-    ) -> Result<(Seq, Place), StorageFull> {
-        if self.answers.front() == Some(&Answer::Full { skipped: self.appends_skipped }) {
-            self.answers.pop_front();
-            self.appends_skipped = 0;
-            return Err(StorageFull);
-        }
-        self.appends_skipped += 1;
-        self.last_seq = self.last_seq.next();
-        let place = Place(OWN | self.own.len() as u64);
-        self.own.extend_from_slice(payload);
-        let event = Logged::made(self.last_seq, time, kind, payload, place);
-        if let Err(error) = self.compare(&event) {
-            let _ = self.failed.set(error);
-        }
-        self.events.push(event);
-        Ok((self.last_seq, place))
-    }
-
-    fn read(&self, place: Place, length: u32, out: &mut Vec<u8>) {
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if place.0 & OWN == OWN {
-            let start = usize::try_from(place.0 & !OWN).unwrap_or(usize::MAX);
-            let text = self.own.get(start..).and_then(|from| from.get(..length));
-            out.extend_from_slice(text.unwrap_or_default());
-        } else if let Err(error) = self.history.read(place, u32::try_from(length).unwrap_or(0), out)
-        {
-            let _ = self.failed.set(error);
-        }
-    }
-
-    fn acknowledged(&mut self, _: ConnectionId) -> u64 {
-        if let Some(Answer::Acknowledged(bytes)) = self.answers.front() {
-            let bytes = *bytes;
-            self.answers.pop_front();
-            return bytes;
-        }
-        if !self.may_lack {
-            self.differ(What::Question(Unasked::NotThen));
-        }
-        0
-    }
-
-    fn waiting(&mut self, _: ConnectionId) -> usize {
-        if let Some(&Answer::Waiting { skipped, bytes }) = self.answers.front()
-            && skipped == self.waiting_skipped
-        {
-            self.answers.pop_front();
-            self.waiting_skipped = 0;
-            return usize::try_from(bytes).unwrap_or(usize::MAX);
-        }
-        self.waiting_skipped += 1;
-        0
-    }
 }

@@ -62,9 +62,14 @@ impl Charset {
     /// Whether the bytes are text in this charset without a control character that `breaks` does not allow.
     #[must_use]
     pub fn is_text(self, bytes: &[u8], breaks: Breaks) -> bool {
+        // Every byte is looked at, without a branch: the compiler then looks at many at once.
+        let is_plain =
+            bytes.iter().fold(true, |plain, byte| plain & (byte.wrapping_sub(b' ') < 95));
+        if is_plain {
+            return true;
+        }
         let are_refused = breaks == Breaks::Refused;
-        // In both charsets a byte below 0x20 and 0x7F stand for themselves alone. Every byte is looked at, without
-        // a branch: the compiler then looks at many at once.
+        // In both charsets a byte below 0x20 and 0x7F stand for themselves alone.
         let has_control = bytes.iter().fold(false, |found, &byte| {
             let is_break = (byte == b'\t') | (byte == b'\r') | (byte == b'\n');
             found | ((byte < 0x20) & (are_refused | !is_break)) | (byte == 0x7F)
@@ -130,6 +135,21 @@ impl fmt::Display for Charset {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_byte_counts_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            let is_break = matches!(byte, b'\t' | b'\r' | b'\n');
+            let is_character = (0x20..0x7F).contains(&byte);
+            for place in 0..40 {
+                let mut text = [b'x'; 40];
+                text[place] = byte;
+                let is_text = |breaks| Charset::Utf8.is_text(&text[..=place], breaks);
+                assert_eq!(is_text(Breaks::Refused), is_character, "{byte} at {place}");
+                assert_eq!(is_text(Breaks::Allowed), is_character || is_break, "{byte} at {place}");
+            }
+        }
+    }
 
     #[test]
     fn control_characters_and_invalid_bytes_are_no_text() {

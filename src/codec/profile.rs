@@ -45,6 +45,12 @@ pub struct Profile<'a> {
 }
 
 impl<'a> Profile<'a> {
+    /// The profile that has been packed; an empty one where these bytes are none.
+    #[must_use]
+    pub fn unpacked(packed: &'a [u8]) -> Self {
+        Self::read(&mut Reader::new(packed)).unwrap_or_default()
+    }
+
     /// Reads all fields, one after the other.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, Short> {
         Self::read_around(reader, |_| Ok(())).map(|(profile, ())| profile)

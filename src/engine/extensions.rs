@@ -37,7 +37,7 @@ impl Engine {
     /// A packet has been done with, unless it still waits for a password or a search.
     pub(super) fn answer_done(&mut self, connection: ConnectionId, packet_type: u8) {
         let stage = self.peer(connection).map(|peer| &peer.stage);
-        if !matches!(stage, Some(Stage::Password(_) | Stage::Search(_))) {
+        if !matches!(stage, Some(Stage::Password(_) | Stage::Search(_) | Stage::Foregone(_))) {
             self.send_result(connection, packet_type, true, self.last_change, b"");
         }
     }

@@ -10,7 +10,7 @@ use crate::id::{ConnectionId, Now};
 use crate::wire::{Frame, FrameError};
 
 /// Something that comes into the engine. See the methods of [`Engine`] that bear these names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "each is the call that it stands for, with its arguments")]
 pub enum Input<'a> {
     /// [`Engine::begin_turn`].
@@ -37,6 +37,8 @@ pub enum Input<'a> {
     Shutdown,
     /// [`Engine::flush_deliveries`].
     Flush,
+    /// [`Engine::handle_checkpoint`].
+    Checkpoint,
 }
 
 impl Input<'_> {
@@ -51,8 +53,70 @@ impl Input<'_> {
             | Self::Overdue { connection, .. }
             | Self::Room { connection }
             | Self::Acknowledged { connection, .. } => Some(*connection),
-            Self::Turn(_) | Self::Verdict(_) | Self::Step | Self::Shutdown | Self::Flush => None,
+            Self::Turn(_)
+            | Self::Verdict(_)
+            | Self::Step
+            | Self::Shutdown
+            | Self::Flush
+            | Self::Checkpoint => None,
         }
+    }
+}
+
+/// An input that owns its bytes, for whoever keeps one for a while. It is filled again and again.
+#[derive(Debug)]
+pub struct HeldInput {
+    input: Input<'static>,
+    content: Vec<u8>,
+}
+
+impl Default for HeldInput {
+    fn default() -> Self {
+        Self { input: Input::Step, content: Vec::new() }
+    }
+}
+
+impl HeldInput {
+    /// Keeps this one in place of the one before.
+    pub fn hold(&mut self, input: &Input<'_>) {
+        self.content.clear();
+        self.input = match input {
+            Input::Packet { connection, frame } => {
+                self.content.extend_from_slice(frame.content);
+                let frame = Frame { header: frame.header, content: b"" };
+                Input::Packet { connection: *connection, frame }
+            }
+            Input::Turn(now) => Input::Turn(*now),
+            Input::Connect { connection, address } => {
+                Input::Connect { connection: *connection, address: *address }
+            }
+            Input::FrameError { connection, error } => {
+                Input::FrameError { connection: *connection, error: *error }
+            }
+            Input::End { connection } => Input::End { connection: *connection },
+            Input::Overdue { connection, overdue } => {
+                Input::Overdue { connection: *connection, overdue: *overdue }
+            }
+            Input::Room { connection } => Input::Room { connection: *connection },
+            Input::Acknowledged { connection, bytes } => {
+                Input::Acknowledged { connection: *connection, bytes: *bytes }
+            }
+            Input::Verdict(verdict) => Input::Verdict(verdict.clone()),
+            Input::Step => Input::Step,
+            Input::Shutdown => Input::Shutdown,
+            Input::Flush => Input::Flush,
+            Input::Checkpoint => Input::Checkpoint,
+        };
+    }
+
+    /// The input that is kept.
+    #[must_use]
+    pub fn get(&self) -> Input<'_> {
+        let mut input: Input<'_> = self.input.clone();
+        if let Input::Packet { frame, .. } = &mut input {
+            frame.content = &self.content;
+        }
+        input
     }
 }
 
@@ -80,6 +144,7 @@ impl Engine {
             Input::Step => self.handle_step(host),
             Input::Shutdown => self.handle_shutdown(host),
             Input::Flush => self.flush_deliveries(host),
+            Input::Checkpoint => self.handle_checkpoint(host),
         }
     }
 
@@ -99,7 +164,11 @@ impl Engine {
             | Input::Overdue { connection, .. }
             | Input::Room { connection }
             | Input::Acknowledged { connection, .. } => self.peer(*connection).is_some(),
-            Input::Verdict(_) | Input::Step | Input::Shutdown | Input::Flush => true,
+            Input::Verdict(_)
+            | Input::Step
+            | Input::Shutdown
+            | Input::Flush
+            | Input::Checkpoint => true,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::foretold::Foregone;
 use super::monitoring::Monitoring;
 use super::peer::{Peer, Sent, Session, Stage};
 use super::throttle::Bucket;
@@ -151,6 +152,7 @@ impl Engine {
         }
         put_count(out, self.monitoring_ends.len());
         self.monitoring_ends.iter().for_each(|operator| out.put_u32(operator.0));
+        out.put_u64(self.last_digest.0);
     }
 
     /// The engine that has kept these bytes when its state was this one. `place` tells where the text of an
@@ -193,6 +195,8 @@ impl Engine {
             engine.late.insert(late);
         }
         engine.monitoring_ends = list(reader, number)?.into_iter().collect();
+        engine.last_digest = Seq(reader.u64()?);
+        expect(engine.last_digest <= engine.state.last_seq())?;
         if reader.remaining() > 0 {
             return Err(KeptError::Layout);
         }
@@ -235,6 +239,10 @@ impl Engine {
             }
             Stage::Mail => out.put_u8(3),
             Stage::Closing => out.put_u8(4),
+            Stage::Foregone(foregone) => {
+                out.put_u8(5);
+                foregone.save(out);
+            }
         }
         out.put_u32(peer.extensions.sum());
         out.put_u64(peer.sessionless_since.0);
@@ -308,6 +316,7 @@ fn read_peer(
         2 => Stage::Search(Box::new(Search::restore(reader, charset).ok_or(KeptError::Layout)?)),
         3 => Stage::Mail,
         4 => Stage::Closing,
+        5 => Stage::Foregone(Box::new(Foregone::restore(reader)?)),
         _ => return Err(KeptError::Layout),
     };
     let extensions = Extensions::grant(reader.u32()?);

@@ -49,7 +49,7 @@ pub enum Task {
 }
 
 /// What came of a password.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Verdict {
     /// The job's.
     pub ticket: u64,
@@ -58,7 +58,7 @@ pub struct Verdict {
 }
 
 /// What came of a password.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Outcome {
     /// Its hash, a PHC string.
     Hashed(Box<str>),
@@ -161,6 +161,17 @@ impl Wanted {
 }
 
 impl Engine {
+    /// Puts other profiles in the place of those that wait for a password with their registration or change.
+    pub fn exchange_profiles(&mut self, mut other: impl FnMut(&Profile<'_>) -> Vec<u8>) {
+        for wanted in self.passwords.at_work.iter_mut().chain(&mut self.passwords.queue) {
+            if let Purpose::Register { profile, .. } | Purpose::Change { profile, .. } =
+                &mut wanted.purpose
+            {
+                *profile = other(&Profile::unpacked(profile));
+            }
+        }
+    }
+
     pub(super) fn register(
         &mut self,
         connection: ConnectionId,
@@ -319,7 +330,7 @@ impl Engine {
                 self.finish_registration(connection, profile, *authentication, &hash, host)
             }
             (Purpose::Change { number, profile, authentication }, Outcome::Hashed(hash)) => {
-                let profile = Profile::read(&mut Reader::new(profile)).unwrap_or_default();
+                let profile = Profile::unpacked(profile);
                 self.finish_change(*number, profile, *authentication, Some(&hash), host)
             }
             // The worker answers each task with its own kind of outcome.
@@ -370,7 +381,7 @@ impl Engine {
         hash: &str,
         host: &mut impl Host,
     ) -> Result<(), Refusal> {
-        let profile = Profile::read(&mut Reader::new(profile)).unwrap_or_default();
+        let profile = Profile::unpacked(profile);
         let event = accounts::register(&self.state, profile, authentication, hash)?;
         let Event::Registered { number, .. } = event else { return Ok(()) };
         self.record(&event, host)?;

@@ -92,7 +92,7 @@ impl Engine {
                 peer.stage = Stage::Mail;
                 false
             }
-            (Stage::Password(_) | Stage::Search(_), Some(session)) => {
+            (Stage::Password(_) | Stage::Search(_) | Stage::Foregone(_), Some(session)) => {
                 session.mail_left |= slow;
                 !session.mail_left
             }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::codec::mix::Mixer;
 use crate::id::ConnectionId;
 use crate::wire::{Kind, ServerPacket, cut_for_client};
 
@@ -24,7 +25,7 @@ pub struct Mark {
 /// What an outbox got since a mark, in numbers: enough to see whether two are the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Output {
-    /// CRC-32 over the packets, over whom they go to, and over who is closed.
+    /// A hash of the packets, of whom they go to, and of who is closed.
     pub checksum: u32,
     /// Bytes of packets; those that go to many count once.
     pub bytes: u32,
@@ -63,29 +64,31 @@ impl Outbox {
     /// texts in it count by their lengths alone.
     #[must_use]
     pub fn since(&self, mark: Mark, blanked: bool) -> Option<Output> {
-        if self.mark() == mark {
+        self.between(mark, self.mark(), blanked)
+    }
+
+    /// The same up to another mark.
+    #[must_use]
+    pub fn between(&self, mark: Mark, end: Mark, blanked: bool) -> Option<Output> {
+        if end == mark {
             return None;
         }
-        let bytes = &self.bytes[mark.bytes..];
-        let mut hasher = crc32fast::Hasher::new();
-        if blanked {
-            hash_blanked(bytes, &mut hasher);
-        } else {
-            hasher.update(bytes);
-        }
-        let sends = &self.sends[mark.sends..];
+        let bytes = &self.bytes[mark.bytes..end.bytes];
+        let mut mixer = Mixer::default();
+        mixer = if blanked { mix_blanked(bytes, mixer) } else { mixer.text(bytes) };
+        let sends = &self.sends[mark.sends..end.sends];
         for (to, range) in sends {
             // Places count from the mark on, so that they do not depend on what came before it.
             let start = range.start.wrapping_sub(mark.bytes);
-            let fields = [to.0, start, range.len()].map(|value| value as u64);
-            hasher.update(fields.map(u64::to_le_bytes).as_flattened());
+            mixer = mixer.word(to.0 as u64).word((start as u64) << 32 | range.len() as u64);
         }
-        for closed in &self.closes[mark.closes..] {
-            hasher.update(&(closed.0 as u64).to_le_bytes());
+        for closed in &self.closes[mark.closes..end.closes] {
+            mixer = mixer.word(closed.0 as u64);
         }
+        let checksum = (mixer.hash() >> 96) as u32;
         let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
         let (bytes, packets) = (count(bytes.len()), count(sends.len()));
-        Some(Output { checksum: hasher.finalize(), bytes, packets })
+        Some(Output { checksum, bytes, packets })
     }
 
     /// What is to be sent since `mark`, in order.
@@ -125,7 +128,7 @@ impl Outbox {
 }
 
 /// The packets with a filler in place of every text.
-fn hash_blanked(mut bytes: &[u8], hasher: &mut crc32fast::Hasher) {
+fn mix_blanked(mut bytes: &[u8], mut mixer: Mixer) -> Mixer {
     let mut blanked = Vec::new();
     while let Some(&receiver) = bytes.get(2)
         && let Some(kind) = Kind::of_sender(receiver)
@@ -136,7 +139,8 @@ fn hash_blanked(mut bytes: &[u8], hasher: &mut crc32fast::Hasher) {
             Ok(packet) => packet.blanked().encode(kind, &mut blanked),
             Err(_) => blanked.extend_from_slice(frame.content),
         }
-        hasher.update(&blanked);
+        mixer = mixer.text(&blanked);
         bytes = &bytes[frame.length()..];
     }
+    mixer
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
+use super::foretold::Foregone;
 use super::monitoring::Monitoring;
 use super::throttle::Bucket;
 use crate::id::{ConnectionId, MonoMillis, Seq, ServiceNumber};
@@ -32,6 +33,8 @@ pub(super) enum Stage {
     Password(u64),
     /// A search is on its way through the users.
     Search(Box<Search>),
+    /// So does one whose outcome is known.
+    Foregone(Box<Foregone>),
     /// What waits in the mailbox is being sent, as the client takes it.
     Mail,
     /// The engine has closed the connection.

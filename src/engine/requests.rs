@@ -5,12 +5,12 @@
 
 use super::peer::Stage;
 use super::transfers::Piece;
-use super::{Answered, Engine, Host};
+use super::{Answered, Engine, Foretold, Host};
 use crate::codec::charset::Breaks;
 use crate::codec::packed::Numbers;
 use crate::id::{ConnectionId, GroupNumber, Seq, ServiceNumber};
 use crate::limits::{FILE_NAME_BYTES, SEARCH_SLICE_STEPS};
-use crate::state::decide::search::{Query, Search};
+use crate::state::decide::search::{BadQuery, Query, Search};
 use crate::state::decide::{List, Must, Refusal, check_text, friends, groups, messages};
 use crate::state::{Event, State, User};
 use crate::wire::server::{Presence, UserEntry};
@@ -217,9 +217,18 @@ impl Engine {
         if !charset.is_text(statement, Breaks::Refused) {
             return Err(Refusal::bad_value("statement", Must::BeText(charset)));
         }
-        let query = Query::parse(statement, charset).map_err(Refusal::BadQuery)?;
+        let stage = match self.foretold.take().map(|foretold| *foretold) {
+            None => {
+                let query = Query::parse(statement, charset).map_err(Refusal::BadQuery)?;
+                Stage::Search(Box::new(Search::new(query)))
+            }
+            Some(Foretold::Found(foregone)) => Stage::Foregone(Box::new(foregone)),
+            Some(Foretold::Refused(bytes)) => {
+                return Err(Refusal::BadQuery(BadQuery::foretold(bytes)));
+            }
+        };
         if let Some(peer) = self.peer_mut(connection) {
-            peer.stage = Stage::Search(Box::new(Search::new(query)));
+            peer.stage = stage;
             self.searches.push_back(connection);
         }
         Ok(())
@@ -230,33 +239,39 @@ impl Engine {
         let Some(connection) = self.searches.pop_front() else { return };
         let Some(peer) = self.peer_mut(connection) else { return };
         // The connection may have ended, and another may have its id.
-        if !matches!(peer.stage, Stage::Search(_)) {
+        if !matches!(peer.stage, Stage::Search(_) | Stage::Foregone(_)) {
             return;
         }
-        let Stage::Search(mut search) = std::mem::replace(&mut peer.stage, Stage::Ready) else {
-            return;
-        };
+        let mut stage = std::mem::replace(&mut peer.stage, Stage::Ready);
         let (state, sessions) = (&self.state, &self.sessions);
         let last = ServiceNumber(state.next_number().map_or(u32::MAX, |next| next.0 - 1));
-        let complete = search.advance(
-            last,
-            |number| state.user(number).map(User::profile),
-            |number| sessions.is_visible(number),
-            SEARCH_SLICE_STEPS,
-        );
-        if complete {
+        let found: Option<Vec<ServiceNumber>> = match &mut stage {
+            Stage::Search(search) => search
+                .advance(
+                    last,
+                    |number| state.user(number).map(User::profile),
+                    |number| sessions.is_visible(number),
+                    SEARCH_SLICE_STEPS,
+                )
+                .then(|| search.results().collect()),
+            Stage::Foregone(foregone) => {
+                foregone.advance().then(|| std::mem::take(&mut foregone.users))
+            }
+            _ => None,
+        };
+        if let Some(found) = found {
             if let Some(peer) = self.peers.get_mut(connection.0).and_then(Option::as_mut) {
                 peer.go_on();
             }
             let kind = self.kind(connection);
-            let users = user_entries(&self.state, search.results());
+            let users = user_entries(&self.state, found.into_iter());
             let range = self.outbox.encode(kind, &ServerPacket::Found { success: true, users });
             self.push(connection, range);
             self.last_change = Seq::ZERO;
             self.answer_done(connection, RequestType::Search as u8);
             self.resumed.push(connection);
         } else if let Some(peer) = self.peer_mut(connection) {
-            peer.stage = Stage::Search(search);
+            peer.stage = stage;
             self.searches.push_back(connection);
         }
     }

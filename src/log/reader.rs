@@ -2,11 +2,14 @@
 //!
 //! Owns the order of the checks, and the judgement whether what fails one is a torn end or damage.
 //! It only reads, with `pread` and in bounded memory, and never repairs, skips or guesses. How tools read
-//! what is damaged stands in `reader/lenient.rs`, how far a log reaches in `reader/reach.rs`.
+//! what is damaged stands in `reader/lenient.rs`, how far a log reaches in `reader/reach.rs`, how a reader goes
+//! back in `reader/bookmark.rs`.
 
+mod bookmark;
 mod lenient;
 mod reach;
 
+pub use bookmark::Bookmark;
 pub use lenient::Identity;
 
 use super::error::{Damage, Doing, Failed, ReadError, What};

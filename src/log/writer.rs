@@ -230,6 +230,12 @@ impl<S: Storage> Log<S> {
         self.log_id
     }
 
+    /// Whether a segment has been begun since [`take_rolled`](Self::take_rolled).
+    #[must_use]
+    pub const fn has_rolled(&self) -> bool {
+        self.rolled
+    }
+
     /// Whether a segment has been begun since this was last asked.
     pub const fn take_rolled(&mut self) -> bool {
         std::mem::replace(&mut self.rolled, false)

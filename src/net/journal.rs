@@ -106,6 +106,11 @@ impl<S: Storage> Journal<S> {
         self.log.release_reserve();
     }
 
+    /// Whether the log goes on in another file since the last [`adopt`](Self::adopt).
+    pub const fn has_rolled(&self) -> bool {
+        self.log.has_rolled()
+    }
+
     /// Looks whether a tool has compacted the log.
     pub fn look_for_base(&mut self) {
         if let Err(error) = self.log.look_for_base() {

@@ -176,6 +176,7 @@ impl Server {
         server.begin_turn();
         // What the last run left open is ended before anybody connects.
         server.hand(Input::Step);
+        server.note_rolled();
         server.commit()?;
         Ok(server)
     }
@@ -197,6 +198,7 @@ impl Server {
             self.connections.remove(id);
         }
         self.hand(Input::Flush);
+        self.hand(Input::Checkpoint);
         self.commit()?;
         self.journal.close()?;
         Ok(())
@@ -213,6 +215,7 @@ impl Server {
         let removable = self.end_gone();
         self.hand(Input::Step);
         self.submit_passwords()?;
+        self.note_rolled();
         self.list_resumed();
 
         self.commit()?;
@@ -225,6 +228,14 @@ impl Server {
         }
         self.adopt();
         Ok(())
+    }
+
+    /// Where the turn has begun another file of the log, the state's digest is written down, in the batch of the
+    /// event that has begun it: it costs no sync of its own.
+    fn note_rolled(&mut self) {
+        if self.journal.has_rolled() {
+            self.hand(Input::Checkpoint);
+        }
     }
 
     /// Takes the next piece of what a tool has compacted into use.

@@ -6,8 +6,8 @@ use std::fmt;
 use super::event::{Event, EventError};
 use super::keep::KeptError;
 use super::mailbox::{MessageKind, Waiting};
-use super::users::User;
-use super::{MonitoringRecord, State};
+use super::users::{Changing, User};
+use super::{MonitoringRecord, RunningDigest, State};
 use crate::codec::packed::{Moves, Numbers, Receipts};
 use crate::id::{GroupNumber, Place, Seq, ServiceNumber, UnixMillis};
 use crate::limits::FRIENDS_PER_GROUP;
@@ -92,9 +92,25 @@ impl State {
         event: &Event<'_>,
         posted: &mut impl FnMut(Posted),
     ) -> Result<(), EventError> {
-        self.change(stamp, event, posted).map_err(|Nonsense| EventError::Nonsense(event.kind()))?;
+        match *event {
+            Event::StateDigest { digest } => self.compare(stamp.seq, digest)?,
+            _ => self
+                .change(stamp, event, posted)
+                .map_err(|Nonsense| EventError::Nonsense(event.kind()))?,
+        }
         self.last_seq = stamp.seq;
         self.last_time = stamp.time;
+        Ok(())
+    }
+
+    /// The state must be that of the server that wrote the digest.
+    fn compare(&mut self, seq: Seq, recorded: RunningDigest) -> Result<(), EventError> {
+        let actual = self.running_digest();
+        if actual != recorded {
+            let agreed = self.last_digest;
+            return Err(EventError::OtherState { recorded, actual, agreed });
+        }
+        self.last_digest = seq;
         Ok(())
     }
 
@@ -112,20 +128,15 @@ impl State {
                 self.users.push(User::new(profile, password_hash, authentication, stamp.time));
             }
             Event::ProfileChanged { number, authentication, password_hash, ref profile } => {
-                let user = self.user_mut(number)?;
-                user.set_profile(profile);
-                user.authentication = authentication.unwrap_or(user.authentication);
-                if let Some(hash) = password_hash {
-                    user.password_hash = hash.into();
-                }
+                self.user_mut(number)?.set_profile(profile, authentication, password_hash);
             }
             Event::GroupAdded { owner, group, name } => {
-                let user = self.user_mut(owner)?;
+                let mut user = self.user_mut(owner)?;
                 expect(group > GroupNumber::FIRST && user.group(group).is_none())?;
                 user.add_group(group, name);
             }
             Event::GroupRenamed { owner, group, name } => {
-                let user = self.user_mut(owner)?;
+                let mut user = self.user_mut(owner)?;
                 expect(user.group(group).is_some())?;
                 user.rename_group(group, name);
             }
@@ -133,32 +144,31 @@ impl State {
             Event::FriendsMoved { owner, moves } => self.move_friends(owner, moves)?,
             Event::FriendRequested { asker, friend, reason } => {
                 expect(self.user(asker).is_some() && asker != friend)?;
-                let user = self.user_mut(friend)?;
-                user.requests.insert(asker);
-                post.to(user, friend, asker, MessageKind::Asks, reason);
+                let mut user = self.user_mut(friend)?;
+                user.add_request(asker);
+                post.to(&mut user, friend, asker, MessageKind::Asks, reason);
             }
             Event::RequestRejected { asker, friend } => {
                 expect(self.user(asker).is_some())?;
-                let removed = self.user_mut(friend)?.requests.remove(&asker);
-                expect(removed)?;
-                post.to(self.user_mut(asker)?, asker, friend, MessageKind::Refused, b"");
+                expect(self.user_mut(friend)?.remove_request(asker))?;
+                post.to(&mut self.user_mut(asker)?, asker, friend, MessageKind::Refused, b"");
             }
             Event::FriendRefused { asker, friend } => {
                 expect(self.user(friend).is_some() && asker != friend)?;
-                post.to(self.user_mut(asker)?, asker, friend, MessageKind::Refused, b"");
+                post.to(&mut self.user_mut(asker)?, asker, friend, MessageKind::Refused, b"");
             }
             Event::FriendAdded { owner, friend, group, agreed } => {
                 self.add_friend(owner, friend, group, agreed, &mut post)?;
             }
             Event::FriendDeleted { owner, friend } => {
-                let user = self.user_mut(owner)?;
+                let mut user = self.user_mut(owner)?;
                 expect(user.friend(friend).is_some())?;
                 user.delete_friend(friend);
-                self.user_mut(friend)?.listed_by.remove(&owner);
+                self.user_mut(friend)?.listed_by_mut().remove(&owner);
             }
             Event::MessageSent { from, to, content } => {
                 expect(self.user(from).is_some())?;
-                post.to(self.user_mut(to)?, to, from, MessageKind::User, content);
+                post.to(&mut self.user_mut(to)?, to, from, MessageKind::User, content);
             }
             Event::MessageBroadcast { from, group, content, left_out } => {
                 self.broadcast(from, group, content, left_out, &mut post)?;
@@ -167,18 +177,20 @@ impl State {
             Event::MonitoringStarted { operator, watched } => {
                 self.start_monitoring(stamp.time, operator, watched)?;
             }
-            Event::MonitoringEnded { operator } => self.end_monitoring(stamp.time, operator)?,
-            Event::Lost => {}
+            Event::MonitoringEnded { operator } => {
+                expect(self.monitoring.end_all(stamp.time, operator))?;
+            }
+            Event::Lost | Event::StateDigest { .. } => {}
         }
         Ok(())
     }
 
-    fn user_mut(&mut self, number: ServiceNumber) -> Result<&mut User, Nonsense> {
-        self.users.get_mut(number).ok_or(Nonsense)
+    fn user_mut(&mut self, number: ServiceNumber) -> Result<Changing<'_>, Nonsense> {
+        self.users.change(number).ok_or(Nonsense)
     }
 
     fn delete_group(&mut self, owner: ServiceNumber, group: GroupNumber) -> Result<(), Nonsense> {
-        let user = self.user_mut(owner)?;
+        let mut user = self.user_mut(owner)?;
         expect(group > GroupNumber::FIRST)?;
         let friends = user.group(group).ok_or(Nonsense)?.friends;
         expect(user.has_room(GroupNumber::FIRST, usize::from(friends)))?;
@@ -187,7 +199,7 @@ impl State {
     }
 
     fn move_friends(&mut self, owner: ServiceNumber, moves: Moves<'_>) -> Result<(), Nonsense> {
-        let user = self.user_mut(owner)?;
+        let mut user = self.user_mut(owner)?;
         for (friend, group) in moves.iter() {
             expect(user.friend(friend).is_some() && user.group(group).is_some())?;
         }
@@ -215,15 +227,15 @@ impl State {
         post: &mut Post<'_, impl FnMut(Posted)>,
     ) -> Result<(), Nonsense> {
         expect(owner != friend && self.user(friend).is_some())?;
-        let user = self.user_mut(owner)?;
+        let mut user = self.user_mut(owner)?;
         expect(user.has_room(group, 1) && user.friend(friend).is_none())?;
         user.add_friend(friend, group);
-        post.to(user, owner, friend, MessageKind::Agreed, b"");
-        let added = self.user_mut(friend)?;
-        added.requests.remove(&owner);
-        added.listed_by.insert(owner);
+        post.to(&mut user, owner, friend, MessageKind::Agreed, b"");
+        let mut added = self.user_mut(friend)?;
+        added.remove_request(owner);
+        added.listed_by_mut().insert(owner);
         if !agreed {
-            post.to(added, friend, owner, MessageKind::Added, b"");
+            post.to(&mut added, friend, owner, MessageKind::Added, b"");
         }
         Ok(())
     }
@@ -236,7 +248,7 @@ impl State {
         left_out: Numbers<'_>,
         post: &mut Post<'_, impl FnMut(Posted)>,
     ) -> Result<(), Nonsense> {
-        let sender = self.users.get_mut(from).ok_or(Nonsense)?;
+        let mut sender = self.user_mut(from)?;
         expect(group == GroupNumber::ALL || sender.group(group).is_some())?;
         let mut left = left_out.iter().peekable();
         if left.peek().is_some() {
@@ -256,11 +268,11 @@ impl State {
             if left_out.next_if_eq(&friend.number).is_some() {
                 continue;
             }
-            if let Some(user) = self.users.get_mut(friend.number) {
-                post.checked(user, friend.number, from, MessageKind::User, content, checksum);
+            if let Some(mut user) = self.users.change(friend.number) {
+                post.checked(&mut user, friend.number, from, MessageKind::User, content, checksum);
             }
         }
-        if let Some(sender) = self.users.get_mut(from) {
+        if let Some(mut sender) = self.users.change(from) {
             sender.give_friends(friends);
         }
         Ok(())
@@ -269,7 +281,7 @@ impl State {
     fn deliver(&mut self, receipts: Receipts<'_>) -> Result<(), Nonsense> {
         expect(receipts.iter().all(|(user, _)| self.user(user).is_some()))?;
         for (user, through) in receipts.iter() {
-            self.user_mut(user)?.mailbox.deliver(through);
+            self.user_mut(user)?.deliver(through);
         }
         Ok(())
     }
@@ -281,28 +293,7 @@ impl State {
         watched: ServiceNumber,
     ) -> Result<(), Nonsense> {
         expect(self.user(operator).is_some() && self.user(watched).is_some())?;
-        expect(!self.monitors(operator, watched))?;
-        self.watchers.entry(watched).or_default().insert(operator);
-        self.watching.entry(operator).or_default().insert(watched);
-        self.monitoring.push(MonitoringRecord { time, operator, watched, started: true });
-        Ok(())
-    }
-
-    fn end_monitoring(
-        &mut self,
-        time: UnixMillis,
-        operator: ServiceNumber,
-    ) -> Result<(), Nonsense> {
-        for watched in self.watching.remove(&operator).ok_or(Nonsense)? {
-            if let Some(operators) = self.watchers.get_mut(&watched) {
-                operators.remove(&operator);
-                if operators.is_empty() {
-                    self.watchers.remove(&watched);
-                }
-            }
-            self.monitoring.push(MonitoringRecord { time, operator, watched, started: false });
-        }
-        Ok(())
+        expect(self.monitoring.take(MonitoringRecord { time, operator, watched, started: true }))
     }
 }
 
@@ -321,7 +312,7 @@ struct Post<'a, F> {
 impl<F: FnMut(Posted)> Post<'_, F> {
     fn to(
         &mut self,
-        user: &mut User,
+        user: &mut Changing<'_>,
         to: ServiceNumber,
         from: ServiceNumber,
         kind: MessageKind,
@@ -332,7 +323,7 @@ impl<F: FnMut(Posted)> Post<'_, F> {
 
     fn checked(
         &mut self,
-        user: &mut User,
+        user: &mut Changing<'_>,
         to: ServiceNumber,
         from: ServiceNumber,
         kind: MessageKind,
@@ -341,7 +332,7 @@ impl<F: FnMut(Posted)> Post<'_, F> {
     ) {
         let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
         let (place, time) = (self.place, self.time);
-        user.mailbox.add(self.seq, Waiting { from, kind, length, checksum, place, time });
+        user.post(self.seq, Waiting { from, kind, length, checksum, place, time });
         (self.posted)(Posted { to, from, kind });
     }
 }

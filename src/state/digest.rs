@@ -75,9 +75,9 @@ fn hash(record: &[u8]) -> [u8; 32] {
 
 fn write_user(number: ServiceNumber, user: &User, out: &mut Vec<u8>) {
     out.put_u32(number.0);
-    out.put_u64(user.registered.0);
-    out.put_u8(user.authentication as u8);
-    out.put_string(user.password_hash.as_bytes());
+    out.put_u64(user.registered().0);
+    out.put_u8(user.authentication() as u8);
+    out.put_string(user.password_hash().as_bytes());
     out.extend_from_slice(user.packed_profile());
     out.put_u16(u16::try_from(user.groups().len()).unwrap_or(u16::MAX));
     for group in user.groups() {
@@ -89,12 +89,12 @@ fn write_user(number: ServiceNumber, user: &User, out: &mut Vec<u8>) {
         out.put_u32(friend.number.0);
         out.put_u8(friend.group.0);
     }
-    out.put_u32(u32::try_from(user.requests.len()).unwrap_or(u32::MAX));
-    for asker in &user.requests {
+    out.put_u32(u32::try_from(user.requests().len()).unwrap_or(u32::MAX));
+    for asker in user.requests() {
         out.put_u32(asker.0);
     }
-    out.put_u32(u32::try_from(user.mailbox.len()).unwrap_or(u32::MAX));
-    for (seq, waiting) in user.mailbox.iter() {
+    out.put_u32(u32::try_from(user.mailbox().len()).unwrap_or(u32::MAX));
+    for (seq, waiting) in user.mailbox().iter() {
         out.put_u64(seq.0);
         out.put_u64(waiting.time.0);
         out.put_u32(waiting.from.0);

@@ -6,10 +6,11 @@
 
 use std::fmt;
 
+use super::RunningDigest;
 use crate::codec::packed::{Moves, Numbers, Receipts};
 use crate::codec::profile::Profile;
 use crate::codec::{Reader, Short, Write};
-use crate::id::{GroupNumber, ServiceNumber};
+use crate::id::{GroupNumber, Seq, ServiceNumber};
 
 macro_rules! event_kinds {
     ($($(#[$doc:meta])* $name:ident = $value:literal $text:literal,)*) => {
@@ -72,6 +73,8 @@ event_kinds! {
     MonitoringEnded = 16 "monitoring-ended",
     /// Whatever stood here could not be saved from a damaged log.
     Lost = 17 "lost",
+    /// The running digest of the state that all events before have made.
+    StateDigest = 18 "state-digest",
 }
 
 impl fmt::Display for EventKind {
@@ -190,6 +193,9 @@ pub enum Event<'a> {
         operator: ServiceNumber,
     },
     Lost,
+    StateDigest {
+        digest: RunningDigest,
+    },
 }
 
 /// Why a record of the log is no event.
@@ -203,6 +209,15 @@ pub enum EventError {
     Longer(EventKind),
     /// It speaks of something that is not there, or that is there already.
     Nonsense(EventKind),
+    /// It tells the running digest of another state than this version makes of the events before it.
+    OtherState {
+        /// The digest that it tells.
+        recorded: RunningDigest,
+        /// The digest of the state here.
+        actual: RunningDigest,
+        /// The last event that told the digest of the state here; [`Seq::ZERO`] for none.
+        agreed: Seq,
+    },
 }
 
 impl fmt::Display for EventError {
@@ -219,6 +234,17 @@ impl fmt::Display for EventError {
             }
             Self::Nonsense(kind) => {
                 write!(f, "a {kind} event that does not fit the state before it")
+            }
+            Self::OtherState { recorded, actual, agreed } => {
+                write!(
+                    f,
+                    "the digest of another state than this build makes of the events before it ({actual} here, \
+                     {recorded} in the log), "
+                )?;
+                match *agreed {
+                    Seq::ZERO => f.write_str("and no digest stands before it"),
+                    agreed => write!(f, "the last digest that agreed has sequence number {agreed}"),
+                }
             }
         }
     }
@@ -251,6 +277,7 @@ impl<'a> Event<'a> {
             Self::MonitoringStarted { .. } => EventKind::MonitoringStarted,
             Self::MonitoringEnded { .. } => EventKind::MonitoringEnded,
             Self::Lost => EventKind::Lost,
+            Self::StateDigest { .. } => EventKind::StateDigest,
         }
     }
 
@@ -314,6 +341,7 @@ impl<'a> Event<'a> {
             Self::Delivered { receipts } => put_list(out, receipts.as_bytes()),
             Self::MonitoringEnded { operator } => out.put_u32(operator.0),
             Self::Lost => {}
+            Self::StateDigest { digest } => out.extend_from_slice(&digest.bytes()),
         }
     }
 
@@ -412,6 +440,10 @@ impl<'a> Event<'a> {
             }
             EventKind::MonitoringEnded => Self::MonitoringEnded { operator: number(reader)? },
             EventKind::Lost => Self::Lost,
+            EventKind::StateDigest => {
+                let bytes = reader.take(RunningDigest::BYTES)?.try_into().map_err(|_| Short)?;
+                Self::StateDigest { digest: RunningDigest::from_bytes(bytes) }
+            }
         })
     }
 }

@@ -3,11 +3,10 @@
 //! Owns the kinds and layouts of these records, which `EVENTS.md` lists, in both directions; writing the same
 //! state gives the same records. It never looks at files: texts come from the caller, and go to it.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use super::mailbox::{MessageKind, Waiting};
-use super::users::{Group, User};
+use super::users::{Changing, Group, User};
 use super::{Authentication, Digest, MonitoringRecord, Stamp, State};
 use crate::codec::packed::{Moves, Numbers};
 use crate::codec::profile::Profile;
@@ -136,7 +135,7 @@ impl State {
             keep_user(number, user, &mut out, &mut record)?;
         }
         self.keep_messages(&mut out, &mut text, &mut record)?;
-        for entries in self.monitoring.chunks(NUMBERS_PER_RECORD) {
+        for entries in self.monitoring().chunks(NUMBERS_PER_RECORD) {
             out.clear();
             for entry in entries {
                 out.put_u64(entry.time.0);
@@ -196,8 +195,12 @@ impl State {
         let fits = match kind {
             KeptKind::User => self.restore_user(&mut reader),
             KeptKind::Friends => self.restore_friends(&mut reader),
-            KeptKind::ListedBy => self.restore_numbers(&mut reader, |user| &mut user.listed_by),
-            KeptKind::Requests => self.restore_numbers(&mut reader, |user| &mut user.requests),
+            KeptKind::ListedBy => {
+                self.restore_numbers(&mut reader, |user, owners| user.restore_listed_by(owners))
+            }
+            KeptKind::Requests => self.restore_numbers(&mut reader, |user, askers| {
+                askers.iter().for_each(|asker| user.add_request(asker));
+            }),
             KeptKind::Message => self.restore_message(&mut reader, stamp.place),
             KeptKind::Monitoring => self.restore_monitoring(&mut reader),
             KeptKind::End => {
@@ -221,8 +224,8 @@ impl State {
         let Ok(Some(message)) = read_message(&mut Reader::new(payload)) else { return };
         let Message { seq, from, kind, .. } = message;
         for number in message.receivers.iter() {
-            if let Some(user) = self.users.get_mut(number) {
-                user.mailbox.relocate(seq, from, kind, place.offset(TEXT_OFFSET));
+            if let Some(mut user) = self.users.change(number) {
+                user.relocate(seq, from, kind, place.offset(TEXT_OFFSET));
             }
         }
     }
@@ -251,24 +254,19 @@ impl State {
     }
 
     fn restore_friends(&mut self, reader: &mut Reader<'_>) -> Result<bool, Short> {
-        let Some(user) = self.users.get_mut(ServiceNumber(reader.u32()?)) else { return Ok(false) };
+        let number = ServiceNumber(reader.u32()?);
+        let Some(mut user) = self.users.change(number) else { return Ok(false) };
         Ok(user.restore_friends(Moves::over(reader.rest())?))
     }
 
     fn restore_numbers(
         &mut self,
         reader: &mut Reader<'_>,
-        set: fn(&mut User) -> &mut BTreeSet<ServiceNumber>,
+        take: fn(&mut Changing<'_>, Numbers<'_>),
     ) -> Result<bool, Short> {
-        let Some(user) = self.users.get_mut(ServiceNumber(reader.u32()?)) else { return Ok(false) };
-        let numbers = Numbers::over(reader.rest())?;
-        let set = set(user);
-        if set.is_empty() {
-            // In order, a set is built at once.
-            *set = numbers.iter().collect();
-        } else {
-            set.extend(numbers.iter());
-        }
+        let number = ServiceNumber(reader.u32()?);
+        let Some(mut user) = self.users.change(number) else { return Ok(false) };
+        take(&mut user, Numbers::over(reader.rest())?);
         Ok(true)
     }
 
@@ -279,11 +277,11 @@ impl State {
         let (checksum, place) = (crc32fast::hash(text), place.offset(TEXT_OFFSET));
         let waiting = Waiting { from, kind, length, checksum, place, time };
         for number in receivers.iter() {
-            let Some(user) = self.users.get_mut(number) else { return Ok(false) };
-            if user.mailbox.iter().next_back().is_some_and(|(last, _)| last >= seq) {
+            let Some(mut user) = self.users.change(number) else { return Ok(false) };
+            if user.mailbox().iter().next_back().is_some_and(|(last, _)| last >= seq) {
                 return Ok(false);
             }
-            user.mailbox.add(seq, waiting);
+            user.post(seq, waiting);
         }
         Ok(true)
     }
@@ -301,64 +299,11 @@ impl State {
             if self.user(operator).is_none() || self.user(watched).is_none() {
                 return Ok(false);
             }
-            let fits = if started {
-                self.watchers.entry(watched).or_default().insert(operator)
-                    && self.watching.entry(operator).or_default().insert(watched)
-            } else {
-                self.unwatch(operator, watched)
-            };
-            if !fits {
+            if !self.monitoring.take(MonitoringRecord { time, operator, watched, started }) {
                 return Ok(false);
             }
-            self.monitoring.push(MonitoringRecord { time, operator, watched, started });
         }
         Ok(true)
-    }
-
-    fn unwatch(&mut self, operator: ServiceNumber, watched: ServiceNumber) -> bool {
-        let mut removed = false;
-        for (map, key, value) in
-            [(&mut self.watchers, watched, operator), (&mut self.watching, operator, watched)]
-        {
-            if let Some(numbers) = map.get_mut(&key) {
-                removed = numbers.remove(&value);
-                if numbers.is_empty() {
-                    map.remove(&key);
-                }
-            }
-        }
-        removed
-    }
-
-    /// The first user whose friend list names somebody who is not there, or does not know of it. Costs a
-    /// pass over all friend lists; a state made by events never has one.
-    #[must_use]
-    pub fn find_contradiction(&self) -> Option<ServiceNumber> {
-        let mut listed: u64 = 0;
-        for (number, user) in self.users() {
-            let knows = |friend: &super::Friend| {
-                friend.number != number
-                    && self.user(friend.number).is_some_and(|it| it.listed_by.contains(&number))
-            };
-            if !user.friends().iter().all(knows)
-                || !user.requests.iter().all(|asker| self.user(*asker).is_some())
-            {
-                return Some(number);
-            }
-            listed += user.friends().len() as u64;
-        }
-        // As many entries in both directions, and all of one found in the other: they are the same.
-        let turned: u64 = self.users().map(|(_, user)| user.listed_by.len() as u64).sum();
-        if turned == listed {
-            return None;
-        }
-        let lists = |owner: ServiceNumber, friend| {
-            self.user(owner).is_some_and(|owner| owner.friend(friend).is_some())
-        };
-        let odd = |(number, user): &(ServiceNumber, &User)| {
-            !user.listed_by.iter().all(|owner| lists(*owner, *number))
-        };
-        self.users().find(odd).map(|(number, _)| number)
     }
 }
 
@@ -394,9 +339,9 @@ fn keep_user<E>(
 ) -> Result<(), E> {
     out.clear();
     out.put_u32(number.0);
-    out.put_u64(user.registered.0);
-    out.put_u8(user.authentication as u8);
-    out.put_string(user.password_hash.as_bytes());
+    out.put_u64(user.registered().0);
+    out.put_u8(user.authentication() as u8);
+    out.put_string(user.password_hash().as_bytes());
     out.extend_from_slice(user.packed_profile());
     let groups = if user.has_first_group_alone() { &[][..] } else { user.groups() };
     out.put_u8(u8::try_from(groups.len()).unwrap_or(u8::MAX));
@@ -411,15 +356,24 @@ fn keep_user<E>(
         friends.iter().for_each(|friend| Moves::push((friend.number, friend.group), out));
         record(KeptKind::Friends as u8, out)?;
     }
-    let sets = [(KeptKind::ListedBy, &user.listed_by), (KeptKind::Requests, &user.requests)];
-    for (kind, set) in sets {
-        let mut numbers = set.iter().copied().peekable();
-        while numbers.peek().is_some() {
-            out.clear();
-            out.put_u32(number.0);
-            numbers.by_ref().take(NUMBERS_PER_RECORD).for_each(|number| Numbers::push(number, out));
-            record(kind as u8, out)?;
-        }
+    let listed_by = user.listed_by();
+    keep_numbers(KeptKind::ListedBy, number, listed_by, out, record)?;
+    keep_numbers(KeptKind::Requests, number, user.requests().iter().copied(), out, record)
+}
+
+fn keep_numbers<E>(
+    kind: KeptKind,
+    number: ServiceNumber,
+    numbers: impl Iterator<Item = ServiceNumber>,
+    out: &mut Vec<u8>,
+    record: &mut impl FnMut(u8, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut numbers = numbers.peekable();
+    while numbers.peek().is_some() {
+        out.clear();
+        out.put_u32(number.0);
+        numbers.by_ref().take(NUMBERS_PER_RECORD).for_each(|number| Numbers::push(number, out));
+        record(kind as u8, out)?;
     }
     Ok(())
 }

@@ -98,26 +98,30 @@ impl Mailbox {
         messages.filter_map(|(seq, waiting)| waiting.as_ref().map(|waiting| (*seq, waiting)))
     }
 
-    /// Adds the newest message. A system message takes the place of an older one of its kind and sender.
-    pub(super) fn add(&mut self, seq: Seq, waiting: Waiting) {
-        if waiting.kind != MessageKind::User
-            && let Some(older) = self.system.insert((waiting.from, waiting.kind), seq)
-        {
-            self.take_out(older);
-        }
+    /// Adds the newest message. A system message takes the place of an older one of its kind and sender, which
+    /// is the answer.
+    pub(super) fn add(&mut self, seq: Seq, waiting: Waiting) -> Option<(Seq, Waiting)> {
+        let older = match waiting.kind {
+            MessageKind::User => None,
+            kind => self.system.insert((waiting.from, kind), seq),
+        };
+        let replaced = older.and_then(|older| Some((older, self.take_out(older)?)));
         self.text_bytes += u64::from(waiting.length);
         self.messages.push_back((seq, Some(waiting)));
+        replaced
     }
 
-    /// Takes out everything up to `through`, which has been delivered.
-    pub(super) fn deliver(&mut self, through: Seq) {
+    /// Takes out everything up to `through`, which has been delivered; `taken` gets it.
+    pub(super) fn deliver(&mut self, through: Seq, mut taken: impl FnMut(Seq, &Waiting)) {
         while let Some(&(seq, waiting)) = self.messages.front()
             && seq <= through
         {
             self.messages.pop_front();
             match waiting {
                 None => self.gaps -= 1,
-                Some(Waiting { from, kind, length, .. }) => {
+                Some(waiting) => {
+                    let Waiting { from, kind, length, .. } = waiting;
+                    taken(seq, &waiting);
                     self.text_bytes -= u64::from(length);
                     if kind != MessageKind::User {
                         self.system.remove(&(from, kind));
@@ -147,16 +151,16 @@ impl Mailbox {
         }
     }
 
-    fn take_out(&mut self, seq: Seq) {
-        let Ok(index) = self.messages.binary_search_by_key(&seq, |(seq, _)| *seq) else { return };
-        if let Some(waiting) = self.messages[index].1.take() {
-            self.text_bytes -= u64::from(waiting.length);
-            self.gaps += 1;
-        }
+    fn take_out(&mut self, seq: Seq) -> Option<Waiting> {
+        let index = self.messages.binary_search_by_key(&seq, |(seq, _)| *seq).ok()?;
+        let waiting = self.messages[index].1.take()?;
+        self.text_bytes -= u64::from(waiting.length);
+        self.gaps += 1;
         if self.gaps * 2 > self.messages.len() {
             self.messages.retain(|(_, waiting)| waiting.is_some());
             self.gaps = 0;
         }
+        Some(waiting)
     }
 }
 
@@ -173,6 +177,12 @@ mod tests {
         mailbox.iter().map(|(seq, _)| seq.0).collect()
     }
 
+    fn deliver(mailbox: &mut Mailbox, through: u64) -> Vec<u64> {
+        let mut taken = Vec::new();
+        mailbox.deliver(Seq(through), |seq, _| taken.push(seq.0));
+        taken
+    }
+
     #[test]
     fn messages_leave_in_the_order_in_which_they_came() {
         let mut mailbox = Mailbox::default();
@@ -181,9 +191,9 @@ mod tests {
         }
         assert_eq!((order(&mailbox), mailbox.text_bytes()), (vec![1, 2, 5], 30));
         assert!(mailbox.after(Seq(2)).map(|(seq, _)| seq).eq([Seq(5)]));
-        mailbox.deliver(Seq(4));
+        assert_eq!(deliver(&mut mailbox, 4), [1, 2]);
         assert_eq!((order(&mailbox), mailbox.text_bytes()), (vec![5], 10));
-        mailbox.deliver(Seq(9));
+        assert_eq!(deliver(&mut mailbox, 9), [5]);
         assert_eq!((mailbox.len(), mailbox.text_bytes()), (0, 0));
     }
 
@@ -193,10 +203,11 @@ mod tests {
         mailbox.add(Seq(1), waiting(10_001, MessageKind::Asks, 3));
         mailbox.add(Seq(2), waiting(10_002, MessageKind::Asks, 3));
         mailbox.add(Seq(3), waiting(10_001, MessageKind::Agreed, 0));
-        mailbox.add(Seq(4), waiting(10_001, MessageKind::Asks, 5));
+        let replaced = mailbox.add(Seq(4), waiting(10_001, MessageKind::Asks, 5));
+        assert_eq!(replaced, Some((Seq(1), waiting(10_001, MessageKind::Asks, 3))));
         assert_eq!((order(&mailbox), mailbox.text_bytes()), (vec![2, 3, 4], 8));
-        mailbox.deliver(Seq(4));
-        mailbox.add(Seq(5), waiting(10_001, MessageKind::Asks, 5));
+        assert_eq!(deliver(&mut mailbox, 4), [2, 3, 4]);
+        assert_eq!(mailbox.add(Seq(5), waiting(10_001, MessageKind::Asks, 5)), None);
         assert_eq!((order(&mailbox), mailbox.text_bytes()), (vec![5], 5));
     }
 

@@ -6,49 +6,38 @@
 //! [`decide`], which only looks.
 
 mod apply;
+pub mod blank;
 pub mod decide;
 mod digest;
 pub mod event;
 mod keep;
 pub mod mailbox;
+mod monitoring;
 pub mod partial;
+mod running;
 pub mod sense;
 mod users;
-
-use std::collections::{BTreeMap, BTreeSet};
 
 pub use apply::{Posted, RecordError, Stamp};
 pub use digest::Digest;
 pub use event::{Authentication, Event, EventError, EventKind};
 pub use keep::{KeptError, KeptKind, kept_digest};
 pub use mailbox::{Mailbox, MessageKind, Waiting};
+pub use monitoring::MonitoringRecord;
+pub use running::RunningDigest;
 pub use users::{Friend, Group, User};
 
 use crate::id::{Seq, ServiceNumber, UnixMillis};
+use monitoring::Monitoring;
 use users::Users;
-
-/// A start or an end of monitoring, kept as long as the log is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MonitoringRecord {
-    /// When.
-    pub time: UnixMillis,
-    /// Who monitors.
-    pub operator: ServiceNumber,
-    /// Who is monitored.
-    pub watched: ServiceNumber,
-    /// Whether it began; else it ended.
-    pub started: bool,
-}
 
 /// The whole state.
 #[derive(Clone, Default)]
 pub struct State {
     users: Users,
-    /// Who is monitored, and by whom.
-    watchers: BTreeMap<ServiceNumber, BTreeSet<ServiceNumber>>,
-    /// Who monitors, and whom.
-    watching: BTreeMap<ServiceNumber, BTreeSet<ServiceNumber>>,
-    monitoring: Vec<MonitoringRecord>,
+    monitoring: Monitoring,
+    /// The last event that told the running digest.
+    last_digest: Seq,
     last_seq: Seq,
     last_time: UnixMillis,
 }
@@ -89,36 +78,43 @@ impl State {
         self.last_time
     }
 
+    /// The sequence number of the last event that told the running digest; [`Seq::ZERO`] where none has since
+    /// the log's beginning, or its base.
+    #[must_use]
+    pub const fn last_digest(&self) -> Seq {
+        self.last_digest
+    }
+
     /// Who monitors `watched`, in ascending order.
     pub fn watchers(&self, watched: ServiceNumber) -> impl Iterator<Item = ServiceNumber> {
-        self.watchers.get(&watched).into_iter().flatten().copied()
+        self.monitoring.watchers(watched)
     }
 
     /// Whom `operator` monitors, in ascending order.
     pub fn watched_by(&self, operator: ServiceNumber) -> impl Iterator<Item = ServiceNumber> {
-        self.watching.get(&operator).into_iter().flatten().copied()
+        self.monitoring.watched_by(operator)
     }
 
     /// Whether `operator` monitors `watched`.
     #[must_use]
     pub fn monitors(&self, operator: ServiceNumber, watched: ServiceNumber) -> bool {
-        self.watching.get(&operator).is_some_and(|numbers| numbers.contains(&watched))
+        self.monitoring.monitors(operator, watched)
     }
 
     /// Whether anybody is monitored at all.
     #[must_use]
     pub fn monitors_anyone(&self) -> bool {
-        !self.watchers.is_empty()
+        !self.monitoring.is_empty()
     }
 
     /// All who monitor somebody, in ascending order.
     pub fn operators(&self) -> impl Iterator<Item = ServiceNumber> {
-        self.watching.keys().copied()
+        self.monitoring.operators()
     }
 
     /// Every start and end of monitoring so far, in order.
     #[must_use]
     pub fn monitoring(&self) -> &[MonitoringRecord] {
-        &self.monitoring
+        self.monitoring.records()
     }
 }

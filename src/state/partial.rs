@@ -100,7 +100,7 @@ impl State {
     fn restore_some_friends(&mut self, reader: &mut Reader<'_>) -> Result<bool, Short> {
         let owner = ServiceNumber(reader.u32()?);
         let friends = Moves::over(reader.rest())?;
-        let Some(user) = self.users.get_mut(owner) else { return Ok(false) };
+        let Some(mut user) = self.users.change(owner) else { return Ok(false) };
         let mut fits = true;
         for (friend, group) in friends.iter() {
             let group = if user.group(group).is_some() { group } else { GroupNumber::FIRST };
@@ -126,18 +126,22 @@ impl State {
         };
         let mut listed: Vec<BTreeSet<ServiceNumber>> = vec![BTreeSet::new(); count];
         for &number in &all {
-            let Some(user) = self.users.get_mut(number) else { continue };
+            let Some(mut user) = self.users.change(number) else { continue };
             let gone = |friend: &&Friend| !is_there(friend.number);
             let gone: Vec<_> = user.friends().iter().filter(gone).map(|it| it.number).collect();
             gone.into_iter().for_each(|friend| user.delete_friend(friend));
-            user.requests.retain(|asker| is_there(*asker) && *asker != number);
+            let gone = |asker: &&ServiceNumber| !is_there(**asker) || **asker == number;
+            let gone: Vec<_> = user.requests().iter().filter(gone).copied().collect();
+            for asker in gone {
+                user.remove_request(asker);
+            }
             for friend in user.friends() {
                 listed[(friend.number.0 - ServiceNumber::FIRST.0) as usize].insert(number);
             }
         }
         for (number, listed_by) in all.into_iter().zip(listed) {
-            if let Some(user) = self.users.get_mut(number) {
-                user.listed_by = listed_by;
+            if let Some(mut user) = self.users.change(number) {
+                *user.listed_by_mut() = listed_by;
             }
         }
     }

@@ -1,14 +1,15 @@
-//! Whether an event keeps to the limits that every request is held to: what a log holds beyond them, no
-//! server has decided.
+//! Whether an event keeps to the limits that every request is held to (what a log holds beyond them, no server
+//! has decided), and whether a state agrees with itself.
 //!
-//! Owns the check alone; the limits stand in `limits.rs`. Limits that an operator can set are not checked,
+//! Owns the checks alone; the limits stand in `limits.rs`. Limits that an operator can set are not checked,
 //! since the log does not tell what they were. Whether an event fits the state is for `apply` to say.
 
 use std::fmt;
 
 use super::decide::accounts;
-use super::{Event, State};
+use super::{Event, Friend, RunningDigest, State, User};
 use crate::codec::profile::Profile;
+use crate::id::ServiceNumber;
 use crate::limits::{
     AGE_MAX, DELIVERIES_PER_EVENT, MESSAGE_BYTES, NAME_BYTES, PORTRAIT_MAX, REQUESTS_WAITING,
     SHORT_TEXT_BYTES,
@@ -100,7 +101,8 @@ pub fn check_event(event: &Event<'_>) -> Result<(), Beyond> {
         | Event::FriendDeleted { .. }
         | Event::MonitoringStarted { .. }
         | Event::MonitoringEnded { .. }
-        | Event::Lost => Ok(()),
+        | Event::Lost
+        | Event::StateDigest { .. } => Ok(()),
     }
 }
 
@@ -123,11 +125,79 @@ fn within(
     if fits { Ok(()) } else { Err(Beyond { field, unit, found, min, max }) }
 }
 
+/// Two parts of a state that do not agree. A state made by events never has any.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Contradiction {
+    /// What this user's friend list and requests say of others, or those of it.
+    Friends(ServiceNumber),
+    /// The running digest that the changes have kept, and the one of what is there.
+    RunningDigest {
+        /// By the changes.
+        kept: RunningDigest,
+        /// Of what is there.
+        counted: RunningDigest,
+    },
+}
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Friends(user) => {
+                write!(f, "the friends of user {user} do not know of each other")
+            }
+            Self::RunningDigest { kept, counted } => {
+                write!(f, "the running digest is {kept} instead of {counted}")
+            }
+        }
+    }
+}
+
+impl State {
+    /// The first contradiction, if there is one. Costs two passes over all users.
+    #[must_use]
+    pub fn find_contradiction(&self) -> Option<Contradiction> {
+        if let Some(user) = self.find_odd_friends() {
+            return Some(Contradiction::Friends(user));
+        }
+        let (kept, counted) = (self.running_digest(), self.recount_running_digest());
+        (kept != counted).then_some(Contradiction::RunningDigest { kept, counted })
+    }
+
+    /// The first user whose friend list names somebody who is not there, or does not know of it.
+    fn find_odd_friends(&self) -> Option<ServiceNumber> {
+        let mut listed: u64 = 0;
+        for (number, user) in self.users() {
+            let knows = |friend: &Friend| {
+                friend.number != number
+                    && self.user(friend.number).is_some_and(|it| it.is_listed_by(number))
+            };
+            if !user.friends().iter().all(knows)
+                || !user.requests().iter().all(|asker| self.user(*asker).is_some())
+            {
+                return Some(number);
+            }
+            listed += user.friends().len() as u64;
+        }
+        // As many entries in both directions, and all of one found in the other: they are the same.
+        let turned: u64 = self.users().map(|(_, user)| user.listed_count() as u64).sum();
+        if turned == listed {
+            return None;
+        }
+        let lists = |owner: ServiceNumber, friend| {
+            self.user(owner).is_some_and(|owner| owner.friend(friend).is_some())
+        };
+        let odd = |(number, user): &(ServiceNumber, &User)| {
+            !user.listed_by().all(|owner| lists(owner, *number))
+        };
+        self.users().find(odd).map(|(number, _)| number)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::codec::packed::{Moves, Numbers, Receipts};
-    use crate::id::{GroupNumber, Place, Seq, ServiceNumber, UnixMillis};
+    use crate::id::{GroupNumber, Place, Seq, UnixMillis};
     use crate::state::{Authentication, Stamp};
 
     /// An event with so many bytes or items.

@@ -1,14 +1,17 @@
 //! What is kept of each user, packed: most of the memory of a large server is here.
 //!
-//! Owns the friend lists and the indexes over them. It refuses nothing: callers have looked before.
+//! Owns the friend lists and the indexes over them, and keeps the users' part of the running digest: a user is
+//! changed through [`Changing`] alone. It refuses nothing: callers have looked before.
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 
-use super::{Authentication, Mailbox};
+use super::running::{Item, Sum};
+use super::{Authentication, Mailbox, MessageKind, Waiting};
 use crate::codec::Reader;
-use crate::codec::packed::Moves;
+use crate::codec::packed::{Moves, Numbers};
 use crate::codec::profile::Profile;
-use crate::id::{GroupNumber, ServiceNumber, UnixMillis};
+use crate::id::{GroupNumber, Place, Seq, ServiceNumber, UnixMillis};
 use crate::limits::{FRIENDS_PER_GROUP, GROUP_NUMBER_MAX};
 
 /// All users, by number. Numbers are counted up without gaps, so a number is a place in the list.
@@ -16,6 +19,8 @@ use crate::limits::{FRIENDS_PER_GROUP, GROUP_NUMBER_MAX};
 pub(super) struct Users {
     /// Blocks of one size, so that no registration ever moves those before it.
     blocks: Vec<Vec<User>>,
+    /// Of all that counts in them.
+    sum: Sum,
 }
 
 const BLOCK_USERS: usize = 1 << 12;
@@ -35,12 +40,22 @@ impl Users {
         self.blocks.get(block)?.get(place)
     }
 
-    pub(super) fn get_mut(&mut self, number: ServiceNumber) -> Option<&mut User> {
+    /// A user, to change it.
+    pub(super) fn change(&mut self, number: ServiceNumber) -> Option<Changing<'_>> {
         let (block, place) = place(number)?;
-        self.blocks.get_mut(block)?.get_mut(place)
+        let user = self.blocks.get_mut(block)?.get_mut(place)?;
+        Some(Changing { number, user, sum: &mut self.sum })
+    }
+
+    /// The sum of all that counts in users.
+    pub(super) const fn sum(&self) -> Sum {
+        self.sum
     }
 
     pub(super) fn push(&mut self, user: User) {
+        if let Some(number) = self.next_number() {
+            Item::each_of_user(number, &user, |item| self.sum.add(item));
+        }
         match self.blocks.last_mut() {
             Some(last) if last.len() < BLOCK_USERS => last.push(user),
             _ => {
@@ -82,25 +97,25 @@ pub struct Friend {
 }
 
 /// The name of the group that every user begins with.
-const FIRST_GROUP: &[u8] = b"My Friends";
+pub(super) const FIRST_GROUP: &[u8] = b"My Friends";
 
 /// What is kept of one user.
 #[derive(Clone)]
 pub struct User {
     /// The fields as [`Profile::write`] lays them out: one allocation for all strings.
     profile: Box<[u8]>,
-    pub(super) password_hash: Box<str>,
-    pub(super) registered: UnixMillis,
-    pub(super) authentication: Authentication,
+    password_hash: Box<str>,
+    registered: UnixMillis,
+    authentication: Authentication,
     /// In ascending order of their numbers; group 1 is always there.
     groups: Vec<Group>,
     /// In ascending order of their numbers.
     friends: Vec<Friend>,
     /// Who has this user in its friend list: the friend lists turned round.
-    pub(super) listed_by: BTreeSet<ServiceNumber>,
+    listed_by: BTreeSet<ServiceNumber>,
     /// Who waits for an answer to a friend request.
-    pub(super) requests: BTreeSet<ServiceNumber>,
-    pub(super) mailbox: Mailbox,
+    requests: BTreeSet<ServiceNumber>,
+    mailbox: Mailbox,
 }
 
 impl User {
@@ -225,56 +240,9 @@ impl User {
             .is_some_and(|group| usize::from(group.friends) + more <= FRIENDS_PER_GROUP)
     }
 
-    pub(super) fn set_profile(&mut self, profile: &Profile<'_>) {
-        self.profile = packed(profile);
-    }
-
     /// The profile's bytes, as [`Profile::write`] lays them out.
     pub(super) fn packed_profile(&self) -> &[u8] {
         &self.profile
-    }
-
-    pub(super) fn add_group(&mut self, number: GroupNumber, name: &[u8]) {
-        if let Err(index) = self.group_index(number) {
-            self.groups.insert(index, Group { number, friends: 0, name: name.into() });
-        }
-    }
-
-    pub(super) fn rename_group(&mut self, number: GroupNumber, name: &[u8]) {
-        if let Ok(index) = self.group_index(number) {
-            self.groups[index].name = name.into();
-        }
-    }
-
-    pub(super) fn delete_group(&mut self, number: GroupNumber) {
-        let Ok(index) = self.group_index(number) else { return };
-        let moved = self.groups.remove(index).friends;
-        for friend in self.friends.iter_mut().filter(|friend| friend.group == number) {
-            friend.group = GroupNumber::FIRST;
-        }
-        self.groups[0].friends += moved;
-    }
-
-    pub(super) fn add_friend(&mut self, number: ServiceNumber, group: GroupNumber) {
-        if let Err(index) = self.friend_index(number) {
-            self.friends.insert(index, Friend { number, group });
-            self.count(group, 1);
-        }
-    }
-
-    pub(super) fn move_friend(&mut self, number: ServiceNumber, group: GroupNumber) {
-        if let Ok(index) = self.friend_index(number) {
-            let from = std::mem::replace(&mut self.friends[index].group, group);
-            self.count(from, -1);
-            self.count(group, 1);
-        }
-    }
-
-    pub(super) fn delete_friend(&mut self, number: ServiceNumber) {
-        if let Ok(index) = self.friend_index(number) {
-            let friend = self.friends.remove(index);
-            self.count(friend.group, -1);
-        }
     }
 
     /// Whether the groups are what a new user has.
@@ -282,32 +250,9 @@ impl User {
         matches!(&self.groups[..], [first] if &*first.name == FIRST_GROUP)
     }
 
-    /// Takes the groups of a user that is being restored; nobody is in them yet.
+    /// Takes the groups of a user that is being restored, and is not among the others yet.
     pub(super) fn restore_groups(&mut self, groups: Vec<Group>) {
         self.groups = groups;
-    }
-
-    /// Takes further friends of a user that is being restored; answers whether they fit.
-    pub(super) fn restore_friends(&mut self, more: Moves<'_>) -> bool {
-        self.friends.reserve_exact(more.len());
-        for (number, group) in more.iter() {
-            let Ok(index) = self.group_index(group) else { return false };
-            if self.friends.last().is_some_and(|last| last.number >= number) {
-                return false;
-            }
-            self.groups[index].friends += 1;
-            self.friends.push(Friend { number, group });
-        }
-        self.groups.iter().all(|group| usize::from(group.friends) <= FRIENDS_PER_GROUP)
-    }
-
-    /// Takes the friends out, to look at them while other users change; they are to be given back.
-    pub(super) fn take_friends(&mut self) -> Vec<Friend> {
-        std::mem::take(&mut self.friends)
-    }
-
-    pub(super) fn give_friends(&mut self, friends: Vec<Friend>) {
-        self.friends = friends;
     }
 
     fn count(&mut self, group: GroupNumber, change: i16) {
@@ -323,6 +268,170 @@ impl User {
 
     fn friend_index(&self, number: ServiceNumber) -> Result<usize, usize> {
         self.friends.binary_search_by_key(&number, |friend| friend.number)
+    }
+}
+
+/// A user that is being changed, and the sum that follows each change.
+pub(super) struct Changing<'a> {
+    number: ServiceNumber,
+    user: &'a mut User,
+    sum: &'a mut Sum,
+}
+
+impl Deref for Changing<'_> {
+    type Target = User;
+
+    fn deref(&self) -> &User {
+        self.user
+    }
+}
+
+impl Changing<'_> {
+    /// Another profile, and perhaps another authentication and password.
+    pub(super) fn set_profile(
+        &mut self,
+        profile: &Profile<'_>,
+        authentication: Option<Authentication>,
+        password_hash: Option<&str>,
+    ) {
+        self.sum.take_out(Item::user(self.number, self.user));
+        self.user.profile = packed(profile);
+        self.user.authentication = authentication.unwrap_or(self.user.authentication);
+        if let Some(hash) = password_hash {
+            self.user.password_hash = hash.into();
+        }
+        self.sum.add(Item::user(self.number, self.user));
+    }
+
+    pub(super) fn add_group(&mut self, number: GroupNumber, name: &[u8]) {
+        if let Err(index) = self.group_index(number) {
+            self.user.groups.insert(index, Group { number, friends: 0, name: name.into() });
+            self.sum.add(Item::group(self.number, number, name));
+        }
+    }
+
+    pub(super) fn rename_group(&mut self, number: GroupNumber, name: &[u8]) {
+        if let Ok(index) = self.group_index(number) {
+            let old = std::mem::replace(&mut self.user.groups[index].name, name.into());
+            self.sum.take_out(Item::group(self.number, number, &old));
+            self.sum.add(Item::group(self.number, number, name));
+        }
+    }
+
+    /// Its friends are in group 1 afterwards.
+    pub(super) fn delete_group(&mut self, number: GroupNumber) {
+        let Ok(index) = self.group_index(number) else { return };
+        let Group { friends: moved, name, .. } = self.user.groups.remove(index);
+        self.sum.take_out(Item::group(self.number, number, &name));
+        for friend in self.user.friends.iter_mut().filter(|friend| friend.group == number) {
+            self.sum.take_out(Item::friend(self.number, *friend));
+            friend.group = GroupNumber::FIRST;
+            self.sum.add(Item::friend(self.number, *friend));
+        }
+        self.user.groups[0].friends += moved;
+    }
+
+    pub(super) fn add_friend(&mut self, number: ServiceNumber, group: GroupNumber) {
+        if let Err(index) = self.friend_index(number) {
+            let friend = Friend { number, group };
+            self.user.friends.insert(index, friend);
+            self.user.count(group, 1);
+            self.sum.add(Item::friend(self.number, friend));
+        }
+    }
+
+    pub(super) fn move_friend(&mut self, number: ServiceNumber, group: GroupNumber) {
+        if let Ok(index) = self.friend_index(number) {
+            let friend = Friend { number, group };
+            let old = std::mem::replace(&mut self.user.friends[index], friend);
+            self.user.count(old.group, -1);
+            self.user.count(group, 1);
+            self.sum.take_out(Item::friend(self.number, old));
+            self.sum.add(Item::friend(self.number, friend));
+        }
+    }
+
+    pub(super) fn delete_friend(&mut self, number: ServiceNumber) {
+        if let Ok(index) = self.friend_index(number) {
+            let friend = self.user.friends.remove(index);
+            self.user.count(friend.group, -1);
+            self.sum.take_out(Item::friend(self.number, friend));
+        }
+    }
+
+    /// Somebody waits for this user's answer, once however often it asks.
+    pub(super) fn add_request(&mut self, asker: ServiceNumber) {
+        if self.user.requests.insert(asker) {
+            self.sum.add(Item::request(self.number, asker));
+        }
+    }
+
+    /// Somebody no longer waits; answers whether it did.
+    pub(super) fn remove_request(&mut self, asker: ServiceNumber) -> bool {
+        let removed = self.user.requests.remove(&asker);
+        if removed {
+            self.sum.take_out(Item::request(self.number, asker));
+        }
+        removed
+    }
+
+    /// Who has this user in its friend list does not count in the digest: the friend lists do.
+    pub(super) fn listed_by_mut(&mut self) -> &mut BTreeSet<ServiceNumber> {
+        &mut self.user.listed_by
+    }
+
+    pub(super) fn post(&mut self, seq: Seq, waiting: Waiting) {
+        if let Some((older, replaced)) = self.user.mailbox.add(seq, waiting) {
+            self.sum.take_out(Item::message(self.number, older, &replaced));
+        }
+        self.sum.add(Item::message(self.number, seq, &waiting));
+    }
+
+    /// Takes everything up to `through` out of the mailbox.
+    pub(super) fn deliver(&mut self, through: Seq) {
+        self.user.mailbox.deliver(through, |seq, waiting| {
+            self.sum.take_out(Item::message(self.number, seq, waiting));
+        });
+    }
+
+    /// A message's text stands at another place.
+    pub(super) fn relocate(&mut self, seq: Seq, from: ServiceNumber, kind: MessageKind, at: Place) {
+        self.user.mailbox.relocate(seq, from, kind, at);
+    }
+
+    /// Takes further friends of a user that is being restored; answers whether they fit.
+    pub(super) fn restore_friends(&mut self, more: Moves<'_>) -> bool {
+        self.user.friends.reserve_exact(more.len());
+        for (number, group) in more.iter() {
+            let Ok(index) = self.group_index(group) else { return false };
+            if self.friends.last().is_some_and(|last| last.number >= number) {
+                return false;
+            }
+            let friend = Friend { number, group };
+            self.user.groups[index].friends += 1;
+            self.user.friends.push(friend);
+            self.sum.add(Item::friend(self.number, friend));
+        }
+        self.groups.iter().all(|group| usize::from(group.friends) <= FRIENDS_PER_GROUP)
+    }
+
+    /// Takes further users who have this one in their friend lists.
+    pub(super) fn restore_listed_by(&mut self, more: Numbers<'_>) {
+        if self.listed_by.is_empty() {
+            // In order, a set is built at once.
+            self.user.listed_by = more.iter().collect();
+        } else {
+            self.user.listed_by.extend(more.iter());
+        }
+    }
+
+    /// Takes the friends out, to look at them while other users change; they are to be given back.
+    pub(super) fn take_friends(&mut self) -> Vec<Friend> {
+        std::mem::take(&mut self.user.friends)
+    }
+
+    pub(super) fn give_friends(&mut self, friends: Vec<Friend>) {
+        self.user.friends = friends;
     }
 }
 

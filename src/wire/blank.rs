@@ -2,11 +2,13 @@
 //!
 //! Owns which fields those are. A packet keeps its layout, and is answered as the one that it stands for.
 
-use super::client::{Account, ClientPacket, Request};
+use super::Frame;
+use super::client::{Account, ClientPacket, Request, RequestType};
 use super::server::{FriendEntry, GroupEntry, ServerPacket, UserEntry};
-use crate::codec::blank::{blank, blank_alike, blank_password};
+use crate::codec::blank::{Fillers, blank, blank_alike, blank_password};
 use crate::codec::charset::{Breaks, Charset};
 use crate::codec::profile::Profile;
+use crate::limits::HEADER_BYTES;
 
 impl ClientPacket<'_> {
     /// Whether the packet carries a password.
@@ -54,6 +56,64 @@ impl ClientPacket<'_> {
         };
         Self { request, ..self }
     }
+}
+
+/// Appends the packet with fillers in place of all that users have written, and of the password. What cannot be read
+/// has no content afterwards, which cannot be read either.
+pub fn without_texts(frame: &Frame<'_>, fillers: &mut Fillers, out: &mut Vec<u8>) {
+    let known = RequestType::from_byte(frame.header.packet_type);
+    let packet = known.and_then(|known| ClientPacket::decode(known, frame.content).ok());
+    let Some(packet) = packet else { return };
+    let charset = fillers.charset();
+    let packet = packet.without_password(charset).without_messages(charset);
+    let encode = |request, out: &mut Vec<u8>| {
+        let start = out.len();
+        ClientPacket { request, ..packet }.encode(frame.header.kind, out);
+        out.drain(start..start + HEADER_BYTES);
+    };
+    let mut account = |account: Account<'_>| fillers.profile(&account.profile);
+    match packet.request {
+        Request::Register(it) => {
+            let packed = account(it);
+            encode(Request::Register(Account { profile: Profile::unpacked(&packed), ..it }), out);
+        }
+        Request::ChangeProfile(it) => {
+            let packed = account(it);
+            encode(
+                Request::ChangeProfile(Account { profile: Profile::unpacked(&packed), ..it }),
+                out,
+            );
+        }
+        Request::AddGroup { name } => {
+            encode(Request::AddGroup { name: &fillers.text(name, Breaks::Refused) }, out);
+        }
+        Request::RenameGroup { group, name } => {
+            let name = &fillers.text(name, Breaks::Refused);
+            encode(Request::RenameGroup { group, name }, out);
+        }
+        Request::Search { statement } => {
+            let statement = blank_alike(statement, Breaks::Refused, charset);
+            encode(Request::Search { statement }, out);
+        }
+        Request::OfferFile { friend, name, length } => {
+            encode(
+                Request::OfferFile { friend, name: &blank_file_name(name, charset), length },
+                out,
+            );
+        }
+        other => encode(other, out),
+    }
+}
+
+/// A filler for a file's name: it is refused where the name is.
+fn blank_file_name(name: &[u8], charset: Charset) -> Vec<u8> {
+    let mut filler = blank_alike(name, Breaks::Refused, charset).to_vec();
+    let decoded = charset.decode(name);
+    let is_plain = !decoded.contains(['/', '\\']) && decoded != "." && decoded != "..";
+    if let (false, Some(first)) = (is_plain, filler.first_mut()) {
+        *first = b'/';
+    }
+    filler
 }
 
 impl ServerPacket<'_> {

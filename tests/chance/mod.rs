@@ -3,6 +3,8 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of it")]
 
+pub mod packets;
+
 use proptest::prelude::ProptestConfig;
 use proptest::test_runner::RngSeed;
 

@@ -186,6 +186,7 @@ impl Server {
                 engine.handle_end(id, outside);
             }
             engine.flush_deliveries(outside);
+            engine.handle_checkpoint(outside);
         });
     }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use oicq::id::ServiceNumber;
 
-use crate::live::{Client, Server, digest, result, stat, texts, tool, tools_program, wait_for};
+use crate::live::{
+    Client, Server, digest, result, stat, state, texts, tool, tools_program, wait_for,
+};
 
 fn with_ending(data: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
@@ -32,9 +34,14 @@ fn compact(data: &Path, options: &[&str]) -> String {
     out
 }
 
-/// Ann has got some messages and is still to get others; the log has several files.
+/// Ann has got some messages and is still to get others; the log has several files. Nothing of it is kept for the
+/// black box.
 fn busy() -> (Server, Client, ServiceNumber) {
-    let server = Server::start(&["--segment-size", "16KiB"]);
+    busy_with(&["--black-box", "0"])
+}
+
+fn busy_with(options: &[&str]) -> (Server, Client, ServiceNumber) {
+    let server = Server::start(&[&["--segment-size", "16KiB"], options].concat());
     let ann = server.offline_user("ann");
     let mut bob = server.user("bob");
     for round in 0..40 {
@@ -75,10 +82,11 @@ fn a_running_server_goes_on_over_a_compacted_log() {
     assert_eq!(got.len(), 41);
     assert!(got[0].starts_with("waiting 0 ") && got[40] == "after it");
     wait_for("the delivery", || (stat(server.data(), "waiting_messages") == 0).then_some(()));
-    let last = digest(server.data());
+    let (last, last_seq) = (state(server.data()), stat(server.data(), "last_seq"));
     assert!(result("verify", server.data(), &[]).contains("whole"));
     let server = server.restart();
-    assert_eq!(digest(server.data()), last);
+    // The stop has written the state's digest.
+    assert_eq!((state(server.data()), stat(server.data(), "last_seq")), (last, last_seq + 1));
     let ended = server.stop();
     assert!(ended.status.success() && ended.stderr.is_empty(), "{}", ended.stderr);
 }
@@ -235,4 +243,44 @@ fn one_compaction_runs_at_a_time() {
     drop(file);
     // A process that another test is just starting holds a copy of the lock for a moment.
     wait_for("the lock", || (tool("compact", server.data(), &[]).0 == Some(0)).then_some(()));
+}
+
+#[test]
+fn what_the_black_box_needs_is_kept_and_said_until_it_is_dropped() {
+    // It holds the latest of the messages.
+    let (mut server, mut bob, ann) = busy_with(&["--black-box", "48KiB"]);
+    let replays = |data: &Path| {
+        let (status, out, errors) = tool("replay", data, &["--black-box"]);
+        assert_eq!((status, &*errors), (Some(0), ""), "{out}");
+        out
+    };
+    let data = server.data().to_owned();
+    let first_step =
+        |out: &str| out.split(": ").nth(1).unwrap().split(" (").next().unwrap().to_owned();
+    let before = first_step(&replays(&data));
+    let (status, out, errors) = tool("compact", &data, &["--dry-run"]);
+    assert!(status == Some(0) && out.starts_with("would make "), "{out}{errors}");
+    assert!(errors.contains(" for the black box, which needs the events from "), "{errors}");
+    let (status, out, errors) = tool("compact", &data, &[]);
+    assert!(status == Some(0) && out.starts_with("compacted "), "{out}{errors}");
+    assert!(errors.contains("; --drop-black-box compacts them too"), "{errors}");
+    assert_eq!(first_step(&replays(&data)), before, "nothing of it is lost");
+    let first = stat(&data, "first_seq");
+    assert!(first > 1 && first <= stat(&data, "last_seq"));
+    bob.tell(ann, "goes on");
+    replays(&data);
+    // Of a stopped server, too: nothing is closed that could not be compacted.
+    server.stop_in_place();
+    let logs = with_ending(&data, "log");
+    assert!(compact(&data, &[]).contains("nothing to compact"));
+    assert_eq!((with_ending(&data, "log"), stat(&data, "first_seq")), (logs, first));
+    replays(&data);
+    let (status, out, errors) = tool("compact", &data, &["--drop-black-box"]);
+    assert!(status == Some(0) && out.starts_with("compacted "), "{out}{errors}");
+    assert!(errors.contains(" of the black box") && !errors.contains("keeps"), "{errors}");
+    assert_eq!(stat(&data, "first_seq"), stat(&data, "last_seq") + 1);
+    assert!(with_ending(&data.join("black-box"), "box").is_empty());
+    let server = server.again();
+    assert_eq!(texts(&server.back(ann).1).len(), 41);
+    replays(&data);
 }

@@ -174,7 +174,10 @@ impl World {
         world
     }
 
+    /// The state's digest; the state agrees with itself.
+    #[track_caller]
     pub fn digest(&self) -> Digest {
+        assert_eq!(self.engine.state().find_contradiction(), None);
         self.engine.state().digest()
     }
 

@@ -88,10 +88,16 @@ impl Run {
             Step::Connect(slot, kind) => self.connect(*slot, *kind),
             Step::Pass(millis) => self.world().pass(*millis),
             Step::Full(full) => self.set_full(*full),
+            Step::Checkpoint => {
+                self.world().turn(|engine, journal| engine.handle_checkpoint(journal));
+            }
             Step::Restart => self.restart()?,
             Step::Shutdown => {
                 self.model.shutdown();
-                self.world().turn(|engine, journal| engine.handle_shutdown(journal));
+                self.world().turn(|engine, journal| {
+                    engine.handle_shutdown(journal);
+                    engine.handle_checkpoint(journal);
+                });
                 self.compare(true)?;
                 self.model.out.clear();
                 self.restart()?;

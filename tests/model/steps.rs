@@ -317,6 +317,8 @@ pub enum Step {
     Bad(Slot, Bad),
     Full(bool),
     Pass(u64),
+    /// The log is at a point at which the state's digest is written down.
+    Checkpoint,
     Restart,
     Shutdown,
 }
@@ -335,6 +337,7 @@ impl fmt::Debug for Step {
             Self::Bad(slot, bad) => write!(f, "{slot}: bad {bad:?}"),
             Self::Full(full) => write!(f, "storage full: {full}"),
             Self::Pass(millis) => write!(f, "{millis} ms pass"),
+            Self::Checkpoint => write!(f, "checkpoint"),
             Self::Restart => write!(f, "restart"),
             Self::Shutdown => write!(f, "shutdown, restart"),
         }
@@ -680,7 +683,7 @@ pub fn next(chance: &mut Chance, model: &Model) -> Step {
             Step::End(slot)
         };
     }
-    match chance.weighted(&[600, 6, 12, 2, 2, 4, 3, 2, 1]) {
+    match chance.weighted(&[600, 6, 12, 2, 2, 4, 3, 2, 1, 2]) {
         0 => ask(chance, model, slot, connection),
         1 => Step::End(slot),
         2 if connection.deaf && chance.one_in(3) => Step::Taken(slot),
@@ -691,7 +694,8 @@ pub fn next(chance: &mut Chance, model: &Model) -> Step {
         5 if model.full || chance.one_in(3) => Step::Full(!model.full),
         5 | 6 => Step::Pass(chance.pick(&[0, 1, 49, 50, 1_000])),
         7 => Step::Restart,
-        _ => Step::Shutdown,
+        8 => Step::Shutdown,
+        _ => Step::Checkpoint,
     }
 }
 

@@ -135,6 +135,9 @@ impl Server {
         engine.begin_turn(*now);
         input(engine, surroundings);
         engine.handle_step(surroundings);
+        if surroundings.journal.has_rolled() {
+            engine.handle_checkpoint(surroundings);
+        }
         while let Some(job) = engine.poll_password_job() {
             engine.handle_verdict(verdict(&job), surroundings);
         }
@@ -270,7 +273,10 @@ impl Server {
         for id in self.clients.keys().copied().collect::<Vec<_>>() {
             self.disconnect(id)?;
         }
-        self.turn(|engine, surroundings| engine.flush_deliveries(surroundings))?;
+        self.turn(|engine, surroundings| {
+            engine.flush_deliveries(surroundings);
+            engine.handle_checkpoint(surroundings);
+        })?;
         let Surroundings { journal, story, .. } = self.surroundings;
         journal.close()?;
         story.is_safe(story.events());

@@ -4,12 +4,15 @@
 //! themselves are the library's.
 
 use std::ffi::OsString;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use indicatif::{BinaryBytes, ProgressBar};
 use lexopt::{Arg, Parser, ValueExt as _};
+use oicq::black_box::{FOLDER, Recording, is_box_name};
 use oicq::cli::page::{Page, Row, terminal_width};
-use oicq::compaction::{CompactionError, KeepSince, Plan, collect};
+use oicq::compaction::{CompactionError, KeepSince, Plan, collect, replaceable};
 use oicq::id::Seq;
 use oicq::log::{
     AppendError, DiskStorage, Durability, Lock, Log, OpenError, Options as LogOptions, Reader,
@@ -18,7 +21,7 @@ use oicq::log::{
 
 use crate::failure::{Failure, print};
 use crate::options::{VERSION, answer, positional, required};
-use crate::source::{Source, progress};
+use crate::source::{Source, failed as failed_to_read, progress};
 use crate::times;
 
 /// What the command takes, for the list of commands.
@@ -33,6 +36,7 @@ const NICE: i32 = 19;
 struct Options {
     folder: PathBuf,
     keep_since: Option<KeepSince>,
+    drop_black_box: bool,
     dry_run: bool,
 }
 
@@ -43,7 +47,7 @@ pub(crate) fn run(parser: &mut Parser) -> Result<(), Failure> {
 
 fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
     let mut folder: Option<OsString> = None;
-    let (mut keep_since, mut dry_run) = (None, false);
+    let (mut keep_since, mut drop_black_box, mut dry_run) = (None, false, false);
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => {
@@ -53,13 +57,14 @@ fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
                 return answer(parser, VERSION).map(|()| None);
             }
             Arg::Long("keep-since") => keep_since = Some(point(&parser.value()?.string()?)?),
+            Arg::Long("drop-black-box") => drop_black_box = true,
             Arg::Short('n') | Arg::Long("dry-run") => dry_run = true,
             Arg::Value(value) => positional(&mut folder, value, "DIR")?,
             other => return Err(other.unexpected().into()),
         }
     }
     let folder = required(folder, "DIR, the folder of a log")?.into();
-    Ok(Some(Options { folder, keep_since, dry_run }))
+    Ok(Some(Options { folder, keep_since, drop_black_box, dry_run }))
 }
 
 /// A sequence number, a date or a time.
@@ -90,6 +95,11 @@ fn page() -> Page {
                     "keep the events from there on as they are: a sequence number, or a date or time in UTC",
                 )
                 .or("compact all that is closed"),
+                Row::new(
+                    "--drop-black-box",
+                    "compact what the black box needs too, and remove what it has recorded so far; a running server \
+                     records again with its next file",
+                ),
                 Row::new("-n, --dry-run", "say what it would take and save, and change nothing"),
                 Row::new("-h, --help", "this page"),
                 Row::new("-V, --version", "the version"),
@@ -98,6 +108,11 @@ fn page() -> Page {
         .note(
             "The history of what is compacted is gone: replay cannot show these events any more, nor the state \
              between them. Make a backup first if you want to keep them.",
+        )
+        .note(
+            "What the server has recorded of its latest input (the black box) can be replayed only on the events since \
+             then: these are kept as they are, and how much that is is said. What was deleted or delivered since then \
+             is in the recording, too.",
         )
         .note(
             "The state's digest is compared before the files change places. It can be stopped at any time and run \
@@ -109,10 +124,15 @@ fn compact(options: &Options) -> Result<(), Failure> {
     // Whether it is allowed or not, it only makes the work kinder.
     let _ = rustix::process::nice(NICE);
     let folder = &options.folder;
+    if folder.is_file() {
+        return failed(folder, "is a file that was packed; a folder can be compacted");
+    }
     let source = Source::open(folder)?;
     let mut storage = DiskStorage::read_only(folder);
+    let points = Points::find(&source, options)?;
     if options.dry_run {
-        return match plan(&source, &storage, options)? {
+        points.tell(&storage)?;
+        return match plan(&source, &storage, &points)? {
             Some(plan) => print(&format!(
                 "would make {} of {}, {}, {} events, up to sequence number {}\n",
                 BinaryBytes(plan.needed()),
@@ -134,10 +154,14 @@ fn compact(options: &Options) -> Result<(), Failure> {
     }
     discard(&storage);
     collect(&storage).map_err(|error| explain(folder, &error))?;
-    if options.keep_since.is_none() {
+    if points.is_last_file_free(&storage)? {
         close_last(folder)?;
     }
-    let Some(plan) = plan(&source, &storage, options)? else { return nothing(folder) };
+    points.tell(&storage)?;
+    let Some(plan) = plan(&source, &storage, &points)? else {
+        drop_black_box(options)?;
+        return nothing(folder);
+    };
     let needed = plan.needed();
     check_room(folder, needed)?;
     let (seq, digest, events) = (plan.seq(), plan.digest(), plan.events());
@@ -149,6 +173,7 @@ fn compact(options: &Options) -> Result<(), Failure> {
     let checked = draft.check(&storage, |bytes| bar.set_position(bytes)).map_err(words)?;
     bar.finish_and_clear();
     checked.publish(&storage).map_err(words)?;
+    drop_black_box(options)?;
     print(&format!(
         "compacted {}, {}, {events} events up to sequence number {seq}, into {}\ndigest {digest} seq {seq}\n",
         replaced.0,
@@ -166,15 +191,104 @@ fn renewed(bar: &ProgressBar, bytes: u64) -> ProgressBar {
     progress(bytes)
 }
 
-fn plan(
-    source: &Source,
-    storage: &DiskStorage,
-    options: &Options,
-) -> Result<Option<Plan>, Failure> {
+/// From where on the history is kept.
+struct Points {
+    /// As was asked for.
+    asked: Option<KeepSince>,
+    /// The first event that the black box needs.
+    black_box: Option<Seq>,
+}
+
+impl Points {
+    fn find(source: &Source, options: &Options) -> Result<Self, Failure> {
+        let black_box = match options.drop_black_box {
+            true => None,
+            false => needed_by_black_box(source)?,
+        };
+        Ok(Self { asked: options.keep_since, black_box })
+    }
+
+    fn all(&self) -> impl Iterator<Item = KeepSince> {
+        self.asked.into_iter().chain(self.black_box.map(KeepSince::Seq))
+    }
+
+    /// Whether the file that a server would append to need not be kept.
+    fn is_last_file_free(&self, storage: &DiskStorage) -> Result<bool, Failure> {
+        let reader = Reader::open(storage).map_err(failed_to_read)?;
+        let needed = self.black_box;
+        let reach = needed.map(|_| reader.reach()).transpose().map_err(failed_to_read)?;
+        Ok(self.asked.is_none() && needed.zip(reach).is_none_or(|(needed, reach)| needed > reach))
+    }
+
+    /// Says how much is kept for the black box alone.
+    fn tell(&self, storage: &DiskStorage) -> Result<(), Failure> {
+        let Some(seq) = self.black_box else { return Ok(()) };
+        let without = replaceable(storage, self.asked).map_err(failed_to_read)?;
+        let with = replaceable(storage, self.all()).map_err(failed_to_read)?;
+        let kept = without.get(with.len()..).unwrap_or_default();
+        if !kept.is_empty() {
+            let bytes: u64 = kept.iter().map(|segment| segment.len).sum();
+            let (count, bytes) = (files(kept.len()), BinaryBytes(bytes));
+            eprintln!(
+                "oicq-tools: keeps {count}, {bytes}, for the black box, which needs the events from {seq} on; \
+                 --drop-black-box compacts them too"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The first event that the black box needs, if it holds something that can be replayed.
+fn needed_by_black_box(source: &Source) -> Result<Option<Seq>, Failure> {
+    let folder = source.folder().join(FOLDER);
+    let unread = |error: &dyn std::fmt::Display| {
+        Failure::Failed(format!(
+            "cannot read {}: {error}; --drop-black-box compacts without it",
+            folder.display()
+        ))
+    };
+    let recording = Recording::open(&folder).map_err(|error| unread(&error))?;
+    let reader = Reader::open(source.storage()).map_err(failed_to_read)?;
+    let header = reader.peek_header(0).map_err(failed_to_read)?;
+    let Some(log_id) = header.map(|header| header.log_id) else { return Ok(None) };
+    recording.needs_from(log_id, source.base_seq()?).map_err(|error| unread(&error))
+}
+
+/// Removes what was recorded, where that is asked for.
+fn drop_black_box(options: &Options) -> Result<(), Failure> {
+    let folder = options.folder.join(FOLDER);
+    let shown = folder.display();
+    let cannot = |error| Failure::Failed(format!("cannot remove what is in {shown}: {error}"));
+    let entries = match options.drop_black_box.then(|| fs::read_dir(&folder)) {
+        None => return Ok(()),
+        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Some(entries) => entries.map_err(cannot)?,
+    };
+    let mut removed = 0;
+    for entry in entries {
+        let path = entry.map_err(cannot)?.path();
+        if path.file_name().and_then(|name| name.to_str()).is_some_and(is_box_name) {
+            match fs::remove_file(&path) {
+                // The server has been faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                answer => {
+                    answer.map_err(cannot)?;
+                    removed += 1;
+                }
+            }
+        }
+    }
+    if removed > 0 {
+        eprintln!("oicq-tools: removed {} of the black box", files(removed));
+    }
+    Ok(())
+}
+
+fn plan(source: &Source, storage: &DiskStorage, points: &Points) -> Result<Option<Plan>, Failure> {
     let bar = progress(source.file_bytes());
-    let plan = Plan::new(storage, options.keep_since, |bytes| bar.set_position(bytes));
+    let plan = Plan::new(storage, points.all(), |bytes| bar.set_position(bytes));
     bar.finish_and_clear();
-    let plan = plan.map_err(|error| explain(&options.folder, &error))?;
+    let plan = plan.map_err(|error| explain(source.folder(), &error))?;
     // A log of little but what still counts can be smaller than its state.
     Ok(plan.filter(|plan| plan.needed() < plan.replaced_bytes()))
 }
@@ -226,9 +340,9 @@ fn close_last(folder: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     storage.unlock(Lock::Server);
-    let reader = Reader::open(&storage).map_err(crate::source::failed)?;
+    let reader = Reader::open(&storage).map_err(failed_to_read)?;
     let last = reader.segments().len().saturating_sub(1);
-    let Some(header) = reader.peek_header(last).map_err(crate::source::failed)? else {
+    let Some(header) = reader.peek_header(last).map_err(failed_to_read)? else {
         // Whoever reads the log says what is wrong with it.
         return Ok(());
     };

@@ -31,6 +31,14 @@ impl Failure {
         }
     }
 
+    /// What there is to say, for a command that goes on.
+    pub(crate) fn words(self) -> String {
+        match self {
+            Self::Usage(words) | Self::Failed(words) => words,
+            Self::ClosedPipe => String::new(),
+        }
+    }
+
     /// Says it on standard error, in one line, and gives the exit status.
     pub(crate) fn report(self) -> ExitCode {
         let (line, status) = match self {

@@ -6,6 +6,7 @@
 mod backup;
 mod bench;
 mod bisect;
+mod black_box;
 mod client;
 mod compact;
 mod diff;
@@ -13,6 +14,8 @@ mod diff;
 mod documented;
 mod failure;
 mod options;
+mod pack;
+mod packets;
 mod paint;
 mod repair;
 mod replay;
@@ -23,6 +26,7 @@ mod stat;
 mod state_view;
 mod times;
 mod verify;
+mod view;
 mod why;
 
 use std::process::ExitCode;
@@ -47,6 +51,7 @@ const COMMANDS: &[Command] = &[
         about: replay::ABOUT,
         run: replay::run,
     },
+    Command { name: "view", arguments: view::ARGUMENTS, about: view::ABOUT, run: view::run },
     Command { name: "diff", arguments: diff::ARGUMENTS, about: diff::ABOUT, run: diff::run },
     Command { name: "why", arguments: why::ARGUMENTS, about: why::ABOUT, run: why::run },
     Command {
@@ -55,6 +60,7 @@ const COMMANDS: &[Command] = &[
         about: bisect::ABOUT,
         run: bisect::run,
     },
+    Command { name: "pack", arguments: pack::ARGUMENTS, about: pack::ABOUT, run: pack::run },
     Command {
         name: "verify",
         arguments: verify::ARGUMENTS,

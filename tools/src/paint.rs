@@ -30,6 +30,11 @@ impl Paint {
         Self(stream.is_terminal() && !is_set("NO_COLOR") && !is_dumb)
     }
 
+    /// Whether there are colours.
+    pub(crate) const fn is_on(self) -> bool {
+        self.0
+    }
+
     /// A text in a style; a width that it is written with is that of the text.
     pub(crate) const fn put<T: Display>(self, style: Style, text: T) -> Painted<T> {
         Painted { style: if self.0 { style } else { Style::new() }, text }

@@ -85,14 +85,15 @@ fn page() -> Page {
             "Every event keeps its sequence number. In the place of one that is lost, or that makes no sense \
              without what is lost, stands one of kind lost, which changes nothing. A user whose registration is \
              lost stays as a number without a profile, as which nobody can log in: its friends and messages are \
-             kept. Of a compacted log, OUT begins with what can be saved of the kept state.",
+             kept. Digests of the state behind what is lost are written anew. Of a compacted log, OUT begins \
+             with what can be saved of the kept state.",
         )
         .note(
             "What is printed: each damaged place with the events and the users that it touches (perhaps, \
              where nothing but what fails its check names them), each event that makes no sense any more, and \
              at the end the numbers that were not saved. In JSON the last object has result (whole or \
-             repaired), written (false if OUT held all of it already), events, lost, nonsense, not_saved \
-             (pairs of first and last), users, last_seq and digest.",
+             repaired), written (false if OUT held all of it already), events, lost, nonsense, digests_renewed, \
+             not_saved (pairs of first and last), users, last_seq and digest.",
         )
         .note(
             "Exit status: 0 OUT holds what could be saved, 1 it failed, 2 it was called wrongly.",
@@ -169,7 +170,7 @@ fn report(
 }
 
 fn summary(options: &Options, survey: &Survey, salvaged: &Salvaged, outcome: Outcome) -> String {
-    let Salvaged { state, kept, lost, senseless, .. } = salvaged;
+    let Salvaged { state, kept, lost, senseless, renewed, .. } = salvaged;
     let users = count(state.user_count() as u64, "user", "users");
     let (last, digest) = (state.last_seq(), state.digest());
     let mut words = String::new();
@@ -185,6 +186,10 @@ fn summary(options: &Options, survey: &Survey, salvaged: &Salvaged, outcome: Out
                 words.push_str(&format!("{} {why}\n", count(number, "event", "events")));
             }
         }
+    }
+    if *renewed > 0 {
+        let digests = count(*renewed, "digest", "digests");
+        words.push_str(&format!("{digests} of the state written anew\n"));
     }
     let kept = count(*kept, "event", "events");
     let out = options.out.display();
@@ -212,6 +217,7 @@ fn summary_json(
         "events": salvaged.kept,
         "lost": salvaged.lost,
         "nonsense": salvaged.senseless,
+        "digests_renewed": salvaged.renewed,
         "not_saved": pairs,
         "users": salvaged.state.user_count(),
         "last_seq": salvaged.state.last_seq().0,

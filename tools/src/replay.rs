@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::options::{Format, VERSION, answer, parsed, positional, required};
 use crate::paint::Paint;
 use crate::source::{Happening, Nobody, Onlooker, Outcome, Source, Until};
-use crate::{state_view, times};
+use crate::{black_box, state_view, times};
 
 /// What the command takes, for the list of commands.
 pub(crate) const ARGUMENTS: &str = "DIR";
@@ -42,16 +42,28 @@ struct Options {
     show: Show,
 }
 
-/// Reads the command's options, and does it.
-pub(crate) fn run(parser: &mut Parser) -> Result<(), Failure> {
-    parse(parser)?.map_or(Ok(()), |options| replay(&options))
+/// What is replayed.
+#[derive(Debug)]
+enum Asked {
+    Log(Options),
+    BlackBox(black_box::Options),
 }
 
-fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
+/// Reads the command's options, and does it.
+pub(crate) fn run(parser: &mut Parser) -> Result<(), Failure> {
+    match parse(parser)? {
+        Some(Asked::Log(options)) => replay(&options),
+        Some(Asked::BlackBox(options)) => black_box::run(&options),
+        None => Ok(()),
+    }
+}
+
+fn parse(parser: &mut Parser) -> Result<Option<Asked>, Failure> {
     let mut folder: Option<OsString> = None;
     let (mut from, mut until) = (Seq::ZERO, Until::END);
     let (mut users, mut kinds) = (BTreeSet::new(), BTreeSet::new());
     let (mut format, mut show) = (Format::Text, Show::Events);
+    let (mut is_black_box, mut connection) = (false, None);
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => {
@@ -70,6 +82,10 @@ fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
                 kinds.insert(kind(&parser.value()?.string()?)?);
             }
             Arg::Long("format") => format = Format::parse(&parser.value()?.string()?)?,
+            Arg::Long("black-box") => is_black_box = true,
+            Arg::Long("connection") => {
+                connection = Some(parsed(parser, "--connection", "a connection as it is shown")?);
+            }
             Arg::Long("state") => show = Show::State,
             Arg::Long("digest") => show = Show::Digest,
             Arg::Value(value) => positional(&mut folder, value, "DIR")?,
@@ -77,6 +93,14 @@ fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
         }
     }
     let folder = required(folder, "DIR, the folder of a log")?.into();
+    if is_black_box {
+        let options = Options { folder, from, until, users, kinds, format, show };
+        return of_black_box(options, connection).map(Asked::BlackBox).map(Some);
+    }
+    if connection.is_some() {
+        let error = "the log knows no connections, expected it with --black-box alone";
+        return Err(Failure::option("--connection", error));
+    }
     if from > until.seq {
         let error = format!("{from} lies behind --until {}", until.seq);
         return Err(Failure::option("--from", error));
@@ -88,7 +112,35 @@ fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
         let name = if show == Show::State { "--state" } else { "--digest" };
         return Err(Failure::option(name, reason));
     }
-    Ok(Some(Options { folder, from, until, users, kinds, format, show }))
+    Ok(Some(Asked::Log(Options { folder, from, until, users, kinds, format, show })))
+}
+
+/// What of the options a recording is replayed with.
+fn of_black_box(
+    options: Options,
+    connection: Option<black_box::Name>,
+) -> Result<black_box::Options, Failure> {
+    let Options { folder, from, until, users, kinds, format, show } = options;
+    let is_of_log = from > Seq::ZERO
+        || until.time != Until::END.time
+        || !kinds.is_empty()
+        || show != Show::Events;
+    if is_of_log {
+        let error =
+            "it goes with --until, --connection, --user and --format, and with no other option";
+        return Err(Failure::option("--black-box", error));
+    }
+    let mut users = users.into_iter();
+    let pick = match (connection, users.next(), users.next()) {
+        (None, None, _) => black_box::Pick::Nobody,
+        (Some(name), None, _) => black_box::Pick::Connection(name),
+        (None, Some(number), None) => black_box::Pick::User(number),
+        _ => {
+            let error = "one dialogue is shown, expected one --connection or one --user";
+            return Err(Failure::option("--black-box", error));
+        }
+    };
+    Ok(black_box::Options { folder, until: until.seq.0, pick, format })
 }
 
 fn time(text: &str) -> Result<UnixMillis, Failure> {
@@ -106,7 +158,7 @@ fn kind(name: &str) -> Result<EventKind, Failure> {
 
 fn page() -> Page {
     let names = EventKind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
-    Page::new("oicq-tools replay DIR [OPTIONS]")
+    Page::new("oicq-tools replay [--black-box] DIR [OPTIONS]")
         .about(
             "Reads the log in DIR, applies every event as the server would, and shows the events one a \
              line: sequence number, time, kind, and what happened to whom. Passwords are never shown. Of a \
@@ -130,6 +182,32 @@ fn page() -> Page {
                 Row::new("-h, --help", "this page"),
                 Row::new("-V, --version", "the version"),
             ],
+        )
+        .section(
+            "The black box",
+            vec![
+                Row::new(
+                    "--black-box",
+                    "run what the server has recorded of its input in DIR/black-box through the engine again, and \
+                     compare every output and every event: identical, or the first step that is not",
+                ),
+                Row::new("--until STEP", "stop after this step, and show connections, sessions and digest")
+                    .or("the last"),
+                Row::new(
+                    "--connection N",
+                    "show the dialogue of this connection: N is the step at which it was opened, or, where it was \
+                     open before the recording, STEP.NUMBER as --until shows it",
+                ),
+                Row::new(
+                    "--user NUMBER",
+                    "show the dialogue of this user, from login to logout, on whichever connections",
+                ),
+            ],
+        )
+        .note(
+            "A step is one input of the server. A dialogue has a line for each packet from the client (→) and to it \
+             (←), for each event made in between (*), and for what else happens to the connection (·). Where a step \
+             goes differently the status is 1. Passwords are not in a recording.",
         )
         .note(
             "An event is shown if it passes all filters: it lies in the stretch, concerns one of the users, and is \

@@ -1,6 +1,7 @@
 //! Events and states in words and in JSON, in Unicode whatever the log's charset. No password's hash is
 //! ever shown.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
 
 use jiff::Timestamp;
@@ -38,12 +39,18 @@ impl Display for Quoted<'_> {
                 '\n' => f.write_str("\\n")?,
                 '\r' => f.write_str("\\r")?,
                 '\t' => f.write_str("\\t")?,
-                control if control.is_control() => write!(f, "\\u{{{:x}}}", u32::from(control))?,
+                acted_on if is_unsafe(acted_on) => write!(f, "\\u{{{:x}}}", u32::from(acted_on))?,
                 plain => f.write_char(plain)?,
             }
         }
         f.write_char('"')
     }
+}
+
+/// Characters that a terminal acts on instead of showing them.
+pub(crate) fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 impl Happening<'_> {
@@ -72,16 +79,35 @@ impl Happening<'_> {
         Value::Object(object)
     }
 
+    fn words(&self) -> String {
+        let (event, charset) = (&self.event, self.charset);
+        let name = &|number| name_in(self.state, charset, number);
+        Told { event, charset, name, unwatched: &self.unwatched().collect::<Vec<_>>() }.words()
+    }
+}
+
+/// An event, and what its words need beside it.
+pub(crate) struct Told<'a> {
+    pub(crate) event: &'a Event<'a>,
+    pub(crate) charset: Charset,
+    /// The nickname of a user, if there is that user.
+    pub(crate) name: &'a dyn Fn(ServiceNumber) -> Option<Cow<'a, str>>,
+    /// Whom an end of monitoring is the end of it for.
+    pub(crate) unwatched: &'a [ServiceNumber],
+}
+
+impl Told<'_> {
     fn who(&self, number: ServiceNumber) -> String {
-        who(self.state, self.charset, number)
+        named(number, (self.name)(number))
     }
 
     fn quoted(&self, bytes: &[u8]) -> String {
         Quoted(&self.charset.decode(bytes)).to_string()
     }
 
-    fn words(&self) -> String {
-        match self.event {
+    /// What happened to whom.
+    pub(crate) fn words(&self) -> String {
+        match *self.event {
             Event::Registered { number, authentication, .. } => {
                 format!("{}, {}", self.who(number), authentication_words(authentication))
             }
@@ -156,13 +182,16 @@ impl Happening<'_> {
                 format!("{} monitors {}", self.who(operator), self.who(watched))
             }
             Event::MonitoringEnded { operator } => {
-                let watched: Vec<_> = self.unwatched().map(|user| self.who(user)).collect();
+                let watched: Vec<_> = self.unwatched.iter().map(|user| self.who(*user)).collect();
                 format!("{} no longer monitors {}", self.who(operator), watched.join(", "))
             }
             Event::Lost => "what stood here could not be saved".to_owned(),
+            Event::StateDigest { digest } => digest.to_string(),
         }
     }
+}
 
+impl Happening<'_> {
     fn fields(&self) -> Value {
         let text = |bytes| self.charset.decode(bytes);
         match self.event {
@@ -224,17 +253,23 @@ impl Happening<'_> {
                 "watched": self.unwatched().map(|user| user.0).collect::<Vec<_>>(),
             }),
             Event::Lost => json!({}),
+            Event::StateDigest { digest } => json!({ "digest": digest.to_string() }),
         }
     }
 }
 
 /// A number with the nickname that belongs to it.
 pub(crate) fn who(state: &State, charset: Charset, number: ServiceNumber) -> String {
-    match state.user(number) {
-        Some(user) => {
-            let nickname = charset.decode(user.profile().nickname);
-            format!("{number} {}", Quoted(&nickname))
-        }
+    named(number, name_in(state, charset, number))
+}
+
+fn name_in(state: &State, charset: Charset, number: ServiceNumber) -> Option<Cow<'_, str>> {
+    state.user(number).map(|user| charset.decode(user.profile().nickname))
+}
+
+fn named(number: ServiceNumber, nickname: Option<Cow<'_, str>>) -> String {
+    match nickname {
+        Some(nickname) => format!("{number} {}", Quoted(&nickname)),
         None => number.to_string(),
     }
 }
@@ -346,7 +381,7 @@ mod tests {
     use crate::documented;
     use oicq::codec::packed::{Moves, Numbers, Receipts};
     use oicq::id::{Place, Seq};
-    use oicq::state::{EventKind, Stamp};
+    use oicq::state::{EventKind, RunningDigest, Stamp};
 
     const ANN: ServiceNumber = ServiceNumber(10_001);
     const BEN: ServiceNumber = ServiceNumber(10_002);
@@ -375,7 +410,10 @@ mod tests {
             password_hash,
             profile,
         };
+        // Of a state with nothing in it.
+        let digest = RunningDigest::from_bytes([0; RunningDigest::BYTES]);
         vec![
+            (Event::StateDigest { digest }, "00000000000000000000000000000000"),
             (registered(ANN, b"ann"), r#"10001 "ann", asks before it is added"#),
             (registered(BEN, b"ben"), r#"10002 "ben", asks before it is added"#),
             (changed(None, None), r#"10001 "ann"; the profile is now: age 20"#),
@@ -456,8 +494,8 @@ mod tests {
     #[test]
     fn text_stays_in_its_line_and_its_quotes() {
         assert_eq!(
-            Quoted("你好 \"ann\"\n\u{1b}[2J\\").to_string(),
-            r#""你好 \"ann\"\n\u{1b}[2J\\""#
+            Quoted("你好 \"ann\"\n\u{1b}[2J\\\u{202e}").to_string(),
+            r#""你好 \"ann\"\n\u{1b}[2J\\\u{202e}""#
         );
     }
 }

@@ -18,8 +18,10 @@ use oicq::log::{
     StoredFile, Torn, locate,
 };
 use oicq::state::{Event, MonitoringRecord, Stamp, State, Waiting};
+use tempfile::TempDir;
 
 use crate::failure::Failure;
+use crate::pack;
 use crate::salvage::{Salvaged, Sink, Survey, survey, walk};
 use crate::show::Time;
 
@@ -30,6 +32,8 @@ const PROGRESS_STEP: u64 = 1 << 18;
 pub(crate) struct Source {
     folder: PathBuf,
     storage: DiskStorage,
+    /// Where a packed file was unpacked, until it is no longer wanted.
+    _unpacked: Option<TempDir>,
 }
 
 /// One event on its way through the state.
@@ -59,13 +63,16 @@ impl Until {
     }
 }
 
-/// Whoever looks on while a log is run. First [`begin`](Self::begin), then [`event`](Self::event) for each
-/// event.
+/// Whoever looks on while a log is run. First [`begin`](Self::begin), then for each batch
+/// [`batch`](Self::batch), and [`event`](Self::event) for each of its events.
 pub(crate) trait Onlooker {
     /// The state before the first event: nothing, or what compacting has kept.
     fn begin(&mut self, _state: &State) -> Result<(), Failure> {
         Ok(())
     }
+
+    /// A batch has been read, whose events come next.
+    fn batch(&mut self, _batch: &Batch<'_>) {}
 
     /// An event has been applied. Breaking off leaves the others alone.
     fn event(&mut self, happening: &Happening<'_>) -> Result<ControlFlow<()>, Failure>;
@@ -109,8 +116,10 @@ pub(crate) struct Outcome {
 }
 
 impl Source {
-    /// Finds the log of a folder.
-    pub(crate) fn open(folder: &Path) -> Result<Self, Failure> {
+    /// Finds the log of a folder, or of a file that `pack` has made.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let unpacked = if path.is_file() { Some(pack::unpack(path)?) } else { None };
+        let folder = unpacked.as_ref().map_or(path, TempDir::path);
         let storage = DiskStorage::read_only(folder);
         let names = storage.list().map_err(|error| {
             Failure::Failed(format!("cannot read {}: {error}", folder.display()))
@@ -121,7 +130,7 @@ impl Source {
                 "{folder}: there is no log here; name the folder that oicqd was given with --data"
             )));
         }
-        Ok(Self { folder: folder.to_path_buf(), storage })
+        Ok(Self { folder: folder.to_path_buf(), storage, _unpacked: unpacked })
     }
 
     pub(crate) fn storage(&self) -> &DiskStorage {
@@ -261,14 +270,18 @@ impl Source {
         Texts { source: self, names: &outcome.names, charset: outcome.charset, open: None }
     }
 
-    fn damaged(&self, damage: &Damage) -> Failure {
+    /// The log is damaged.
+    pub(crate) fn damaged(&self, damage: &Damage) -> Failure {
         let folder = self.folder.display();
         Failure::Failed(format!("{damage}; run: oicq-tools verify {folder}"))
     }
 
-    fn nonsense(&self, seq: Seq, error: &dyn Display) -> Failure {
+    /// What stands in the log is no event, or none that fits.
+    pub(crate) fn nonsense(&self, seq: Seq, error: &dyn Display) -> Failure {
         let folder = self.folder.display();
-        Failure::Failed(format!("{folder}: sequence number {seq} holds {error}"))
+        Failure::Failed(format!(
+            "{folder}: sequence number {seq} holds {error}; run: oicq-tools verify {folder}"
+        ))
     }
 }
 
@@ -353,6 +366,7 @@ impl<O: Onlooker> Run<'_, O> {
     /// Applies a batch's events behind those that are known.
     fn apply(&mut self, batch: &Batch<'_>, known: Seq) -> Result<ControlFlow<()>, Failure> {
         let outcome = &mut *self.outcome;
+        self.onlooker.batch(batch);
         for Record { seq, time, place, kind, payload, .. } in batch.records() {
             if seq <= known {
                 continue;
@@ -479,7 +493,7 @@ impl Happening<'_> {
                         && !left_out.iter().any(|friend| friend == number)
             }
             Event::Delivered { receipts } => receipts.iter().any(|(user, _)| user == number),
-            Event::Lost => false,
+            Event::Lost | Event::StateDigest { .. } => false,
         }
     }
 

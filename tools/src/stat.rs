@@ -10,7 +10,7 @@ use lexopt::Parser;
 use oicq::cli::page::{Page, Row};
 use oicq::compaction::kept_size;
 use oicq::id::Seq;
-use oicq::state::EventKind;
+use oicq::state::{EventKind, State};
 use serde_json::{Map, json};
 
 use crate::failure::{Failure, print};
@@ -54,7 +54,7 @@ fn stat(folder: &Path, format: Format) -> Result<(), Failure> {
         *kinds.entry(happening.event.kind()).or_default() += 1;
         Ok(ControlFlow::Continue(()))
     })?;
-    let counts = Counts::of(&outcome);
+    let counts = Counts::of(&outcome.state);
     let sizes = Sizes::of(&source, &outcome);
     print(&match format {
         Format::Text => text(&outcome, &counts, &kinds, &sizes),
@@ -77,18 +77,20 @@ impl Sizes {
     }
 }
 
+/// What there is in a state.
 #[derive(Default)]
-struct Counts {
-    friendships: u64,
-    requests: u64,
-    messages: u64,
-    message_bytes: u64,
+pub(crate) struct Counts {
+    pub(crate) friendships: u64,
+    pub(crate) requests: u64,
+    pub(crate) messages: u64,
+    pub(crate) message_bytes: u64,
 }
 
 impl Counts {
-    fn of(outcome: &Outcome) -> Self {
+    /// Counts it.
+    pub(crate) fn of(state: &State) -> Self {
         let mut counts = Self::default();
-        for (_, user) in outcome.state.users() {
+        for (_, user) in state.users() {
             counts.friendships += user.friends().len() as u64;
             counts.requests += user.requests().len() as u64;
             counts.messages += user.mailbox().len() as u64;

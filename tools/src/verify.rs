@@ -28,9 +28,10 @@ fn page() -> Page {
     Page::new("oicq-tools verify DIR [OPTIONS]")
         .about(
             "Reads every byte of the log in DIR, checks it, and applies every event as the server would: \
-             checksums, sequence, whether users, groups and friends are there, and limits. A torn end, which is \
-             what a power cut leaves of the batch that was being written, counts as whole: the server cuts it \
-             off at its next start. A server may be running on DIR.",
+             checksums, sequence, whether users, groups and friends are there, limits, and whether the state is \
+             the one whose digest the server has written down. A torn end, which is what a power cut leaves of the \
+             batch that was being written, counts as whole: the server cuts it off at its next start. A server \
+             may be running on DIR.",
         )
         .section(
             "Options",
@@ -49,8 +50,9 @@ fn page() -> Page {
         .note(
             "In JSON each object has result: damage (file, offset, seq, what, lost_first, lost_last, \
              base_lost_first, base_lost_last, end_unknown, users, users_perhaps), registration-lost (seq, \
-             user, can_log_in), nonsense (seq, what, users), and in the last one whole or damaged (events, \
-             batches, bytes, files, last_seq, torn).",
+             user, can_log_in), nonsense (seq, what, users), other-state (seq, agreed: the last digest that was \
+             the state's, what), and in the last one whole or damaged (events, batches, bytes, files, last_seq, \
+             torn).",
         )
         .note(
             "Exit status: 0 the log is whole, 1 it is damaged (what can be saved, oicq-tools repair saves) or \
@@ -75,6 +77,11 @@ fn verify(folder: &Path, format: Format) -> Result<(), Failure> {
 /// What is to be done about it.
 fn failure(source: &Source, survey: &Survey, salvaged: &Salvaged) -> Result<(), Failure> {
     let folder = source.folder().display();
+    if let Some(contradiction) = salvaged.state.find_contradiction() {
+        return Err(Failure::Failed(format!(
+            "{folder}: this build makes a state that contradicts itself ({contradiction}); use another one"
+        )));
+    }
     let places = salvaged.places();
     if places == 0 {
         return Ok(());
@@ -83,6 +90,14 @@ fn failure(source: &Source, survey: &Survey, salvaged: &Salvaged) -> Result<(), 
         return Err(Failure::Failed(format!(
             "{folder} holds events of a newer version, the first is sequence number {seq}; use its \
              oicq-tools"
+        )));
+    }
+    if let Some((seq, agreed)) = salvaged.made_otherwise() {
+        return Err(Failure::Failed(format!(
+            "{folder}: this build makes another state of the events {} to {seq} than the one that wrote them, and \
+             starts no server on it; use that one, or for the state as this one makes it run: oicq-tools \
+             repair {folder} OUT",
+            agreed.next()
         )));
     }
     let places = count(places, "place", "places");

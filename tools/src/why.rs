@@ -5,8 +5,10 @@
 //! keeps what bears on it.
 
 mod friend;
+mod login;
 mod message;
 mod monitor;
+mod recorded;
 
 use std::ffi::OsString;
 use std::fmt::{Display, Write as _};
@@ -17,7 +19,7 @@ use std::str::FromStr;
 
 use lexopt::{Arg, Parser, ValueExt as _};
 use oicq::cli::page::{Page, Row, terminal_width};
-use oicq::id::{Seq, ServiceNumber};
+use oicq::id::{Seq, ServiceNumber, UnixMillis};
 use oicq::state::{Event, State};
 use serde_json::{Value, json};
 
@@ -26,11 +28,13 @@ use crate::options::{Format, VERSION, answer, one_of, required};
 use crate::paint::Paint;
 use crate::salvage::count;
 use crate::source::{Happening, Onlooker, Outcome, Source, Until};
+use crate::times;
 
 /// What the command takes, for the list of commands.
 pub(crate) const ARGUMENTS: &str = "DIR QUESTION";
 /// What it does, for the list of commands.
-pub(crate) const ABOUT: &str = "why two users are friends, what became of a message, who monitored";
+pub(crate) const ABOUT: &str =
+    "why two users are friends, what became of a message, how a login ended, who monitored";
 
 /// Something that can be asked.
 struct Question {
@@ -55,6 +59,13 @@ const QUESTIONS: &[Question] = &[
         about: "who sent it to whom, and for each receiver when it was delivered, or that it waits, or why it does \
                 not come; ID is its sequence number",
         ask: message::ask,
+    },
+    Question {
+        name: "login",
+        arguments: "NUMBER TIME",
+        about: "how the logins of this user around that time ended, from which addresses, and when and why \
+                the sessions ended that they began; from what the server has recorded of its latest input",
+        ask: login::ask,
     },
     Question {
         name: "monitor",
@@ -142,7 +153,19 @@ impl Arguments {
             let given = count(self.values.len() as u64, "argument was", "arguments were");
             return Err(Failure::Usage(format!("{name}: {given} given, expected {arguments}")));
         }
-        (0..expected).try_for_each(|index| self.number::<u64>(index).map(drop))
+        arguments.split(' ').enumerate().try_for_each(|(index, name)| match name {
+            "TIME" => self.time(index).map(drop),
+            _ => self.number::<u64>(index).map(drop),
+        })
+    }
+
+    fn time(&self, index: usize) -> Result<UnixMillis, Failure> {
+        let value = self.values.get(index).cloned().unwrap_or_default();
+        let time = value.to_str().and_then(times::parse);
+        time.ok_or_else(|| {
+            let name = self.question.name;
+            Failure::Usage(format!("{name}: {value:?} was given, expected {}", times::FORMS))
+        })
     }
 
     fn number<T: FromStr>(&self, index: usize) -> Result<T, Failure> {

@@ -141,10 +141,11 @@ fn fails(log: &Path, arguments: &[&str], status: i32, said: &[&str]) -> String {
 fn pages_fit_and_name_what_there_is() {
     let (_, list, _) = call(Path::new(""), &["--help"]);
     for (command, named) in [
-        ("replay", &["--at TIME", "--until SEQ", "NO_COLOR"][..]),
+        ("replay", &["--at TIME", "--until SEQ", "--black-box", "--connection N", "NO_COLOR"][..]),
         ("diff", &["--user NUMBER", "--format FORMAT"]),
         ("bisect", &["-- COMMAND [ARG ...]", "125", "jq -e"]),
-        ("why", &["friend A B", "message ID", "monitor NUMBER"]),
+        ("pack", &["--redact", "--format FORMAT"]),
+        ("why", &["friend A B", "message ID", "login NUMBER TIME", "monitor NUMBER"]),
     ] {
         let page = answers(Path::new(""), &[command, "--help"]);
         assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");

@@ -31,6 +31,14 @@ pub struct BadQuery {
     reason: String,
 }
 
+impl BadQuery {
+    /// One that is told in so many bytes, whatever they say.
+    #[must_use]
+    pub fn foretold(bytes: u32) -> Self {
+        Self { position: None, reason: "x".repeat(usize::try_from(bytes).unwrap_or_default()) }
+    }
+}
+
 impl fmt::Display for BadQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(position) = self.position {

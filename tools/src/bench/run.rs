@@ -2,10 +2,12 @@
 //! terminal, and whether somebody wants it to stop.
 
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::thread::set_current_timer_slack;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -38,6 +40,8 @@ impl Run {
             };
             watch().map_err(cannot)?;
         }
+        // Otherwise the kernel may wake this thread so late that it shows in the latencies of a steady rate.
+        let _ = set_current_timer_slack(NonZeroU64::new(1));
         let (clock, next_tick_ns) = (Clock::start(), Cell::new(0));
         Ok(Self { clock, stopped, bar: bar(), next_tick_ns, patience_ns })
     }

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use jiff::{Timestamp, Zoned};
 
-use super::words::{is_unsafe, quoted};
+use super::words::quoted;
+use crate::show::is_unsafe;
 
 /// A message that was accepted longer ago is shown with the time of that: it has waited somewhere.
 const LONG_AGO_S: i64 = 120;

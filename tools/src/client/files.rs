@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use oicq::id::ServiceNumber;
 
 use super::connection::OutgoingFile;
-use super::words::is_unsafe;
+use crate::show::is_unsafe;
 
 /// What file systems take for one name.
 const NAME_BYTES_MAX: usize = 255;

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::show::is_unsafe;
+
 /// A quoted word that cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum WordError {
@@ -52,12 +54,6 @@ pub(crate) fn quoted(value: &str) -> String {
 /// What would break a line, end a value or turn the direction of a terminal's text.
 fn needs_escape(c: char) -> bool {
     matches!(c, '"' | '\\' | '\u{2028}' | '\u{2029}') || is_unsafe(c)
-}
-
-/// Characters that a terminal acts on instead of showing them.
-pub(crate) fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The first word of `text`, without its quotes, and what follows it. Quotes may stand anywhere in a

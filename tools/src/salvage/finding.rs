@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use oicq::id::{Seq, ServiceNumber};
+use oicq::state::EventError;
 use serde_json::{Value, json};
 
 use super::walk::Why;
@@ -28,6 +29,8 @@ pub(crate) enum Finding {
     Misfit { seq: Seq, why: Why, users: BTreeSet<ServiceNumber> },
     /// An event is as it was written, and makes no sense.
     Senseless { seq: Seq, why: Why, users: BTreeSet<ServiceNumber> },
+    /// A digest of the state is as it was written, nothing before it is lost, and the state is another one.
+    OtherState { seq: Seq, agreed: Seq, error: EventError },
 }
 
 /// A number with the word for what is counted.
@@ -116,6 +119,9 @@ pub(crate) fn write_text(
                 };
                 writeln!(out, "sequence number {seq}: {why}{whom}")?;
             }
+            Finding::OtherState { seq, error, .. } => {
+                writeln!(out, "sequence number {seq}: {error}")?;
+            }
         }
     }
     if let Some(torn) = &survey.torn {
@@ -194,6 +200,15 @@ pub(crate) fn write_json(
                     "seq": seq.0,
                     "what": why.to_string(),
                     "users": numbers(users),
+                });
+                writeln!(out, "{object}")?;
+            }
+            Finding::OtherState { seq, agreed, error } => {
+                let object = json!({
+                    "result": "other-state",
+                    "seq": seq.0,
+                    "agreed": agreed.0,
+                    "what": error.to_string(),
                 });
                 writeln!(out, "{object}")?;
             }

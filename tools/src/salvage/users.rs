@@ -40,6 +40,6 @@ pub(super) fn each_user(event: &Event<'_>, each: &mut dyn FnMut(ServiceNumber)) 
             left_out.iter().for_each(each);
         }
         Event::Delivered { receipts } => receipts.iter().for_each(|(user, _)| each(user)),
-        Event::Lost => {}
+        Event::Lost | Event::StateDigest { .. } => {}
     }
 }

@@ -84,6 +84,8 @@ pub(crate) struct Salvaged {
     pub(crate) lost: u64,
     /// Events that are as they were written, and make no sense.
     pub(crate) senseless: u64,
+    /// Digests of the state that were written anew, since it is another one.
+    pub(crate) renewed: u64,
 }
 
 impl Salvaged {
@@ -116,16 +118,33 @@ impl Salvaged {
     /// Whether all that was in the log is kept.
     pub(crate) fn is_complete(&self, survey: &Survey) -> bool {
         let base = |harm: &Harm| harm.base_lost.is_some();
-        let misfit = |finding: &Finding| matches!(finding, Finding::Misfit { .. });
+        let misfit = |finding: &Finding| {
+            matches!(finding, Finding::Misfit { .. } | Finding::OtherState { .. })
+        };
         self.not_saved(survey).is_empty()
             && !survey.harms.iter().any(base)
             && !self.findings.iter().any(misfit)
     }
 
+    /// Whether nothing is wrong with the log but that this build makes another state of it than the one that
+    /// wrote it: the first such place, and the last one where both made the same.
+    pub(crate) fn made_otherwise(&self) -> Option<(Seq, Seq)> {
+        match self.findings.first() {
+            Some(Finding::OtherState { seq, agreed, .. }) => {
+                let alone = |it| matches!(it, &Finding::OtherState { .. });
+                self.findings.iter().all(alone).then_some((*seq, *agreed))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a server starts on the log all the same: limits are kept where requests are decided.
     pub(crate) fn opens(&self) -> bool {
         self.findings.iter().all(|finding| match finding {
-            Finding::Harm(_) | Finding::Misfit { .. } | Finding::KeptUsers { .. } => false,
+            Finding::Harm(_)
+            | Finding::Misfit { .. }
+            | Finding::KeptUsers { .. }
+            | Finding::OtherState { .. } => false,
             Finding::Senseless { why, .. } => matches!(why, Why::Beyond(..)),
             // One whose place is not damaged is beyond a limit itself.
             Finding::Registrations(_) => true,
@@ -143,6 +162,8 @@ struct Walker<'a, K> {
     sink: &'a mut K,
     salvaged: Salvaged,
     time: UnixMillis,
+    /// Whether what is kept makes another state than what was written, as far as is known.
+    is_other: bool,
     /// How many of the survey's harms, stretches and runs have been passed.
     harms: usize,
     stretches: usize,
@@ -169,11 +190,13 @@ pub(crate) fn walk<S: Storage>(
         kept: 0,
         lost: 0,
         senseless: 0,
+        renewed: 0,
     };
-    let time = UnixMillis(0);
+    let (time, is_other) = (UnixMillis(0), false);
     let restoration = survey.base.is_some().then(Restoration::default);
     let (harms, stretches, runs) = (0, 0, 0);
-    let mut walker = Walker { survey, sink, salvaged, time, harms, stretches, runs, restoration };
+    let mut walker =
+        Walker { survey, sink, salvaged, time, is_other, harms, stretches, runs, restoration };
     let base_name = reader.segments().first().map(|first| first.name.clone());
     let mut texts = Texts { storage, name: base_name.unwrap_or_default(), file: None };
     let mut position = Position::default();
@@ -270,6 +293,7 @@ impl<K: Sink> Walker<'_, K> {
         restoration.finish(base, &mut self.salvaged.state)?;
         self.time = base.origin.time;
         let seq = base.origin.seq;
+        self.is_other = base.is_harmed || !restoration.misfits.is_empty();
         for (first, last) in restoration.missing {
             self.salvaged.findings.push(Finding::KeptUsers { seq, first, last });
             let users = (first.0..=last.0).map(ServiceNumber);
@@ -320,6 +344,7 @@ impl<K: Sink> Walker<'_, K> {
     }
 
     fn fill_batch(&mut self, stretch: Stretch) -> Result<(), Failure> {
+        self.is_other = true;
         let mut registrations = self.registrations(stretch).into_iter().peekable();
         let mut records = Vec::new();
         for seq in (stretch.first.0..=stretch.last.0).map(Seq) {
@@ -336,9 +361,13 @@ impl<K: Sink> Walker<'_, K> {
         seq: Seq,
         user: Option<ServiceNumber>,
     ) -> Result<Bytes<'static>, Failure> {
-        let event = user.map_or(Event::Lost, substitute);
+        self.put(seq, &user.map_or(Event::Lost, substitute))
+    }
+
+    /// Applies an event that was not written.
+    fn put(&mut self, seq: Seq, event: &Event<'_>) -> Result<Bytes<'static>, Failure> {
         let stamp = Stamp { seq, time: self.time, place: Place(0) };
-        let applied = self.salvaged.state.apply(stamp, &event, &mut |_| ());
+        let applied = self.salvaged.state.apply(stamp, event, &mut |_| ());
         applied.map_err(|error| {
             Failure::Failed(format!("sequence number {seq}: {error}, in place of a lost one"))
         })?;
@@ -391,8 +420,14 @@ impl<K: Sink> Walker<'_, K> {
         let stamp = Stamp { seq: record.seq, time: self.time, place: record.place };
         match self.apply(stamp, record.kind, record.payload) {
             Ok(kind) => {
+                // A digest that agrees shows that what is lost has left no trace.
+                self.is_other &= kind != EventKind::StateDigest;
                 self.salvaged.kept += 1;
                 Ok((kind, record.payload.into()))
+            }
+            Err(Why::Error(error @ EventError::OtherState { agreed, .. })) => {
+                let seq = record.seq;
+                self.renew_digest(seq, Finding::OtherState { seq, agreed, error })
             }
             Err(why) => {
                 self.give_up(record, why);
@@ -401,6 +436,17 @@ impl<K: Sink> Walker<'_, K> {
                 self.put_in_place(record.seq, user)
             }
         }
+    }
+
+    /// Without what is lost, the state is another one, and its digest is written anew: the copy goes on checking
+    /// itself. Where nothing is lost, another build has written the log, and made another state of it.
+    fn renew_digest(&mut self, seq: Seq, finding: Finding) -> Result<Bytes<'static>, Failure> {
+        if !std::mem::replace(&mut self.is_other, true) {
+            self.salvaged.findings.push(finding);
+        }
+        self.salvaged.renewed += 1;
+        let digest = self.salvaged.state.running_digest();
+        self.put(seq, &Event::StateDigest { digest })
     }
 
     fn apply(&mut self, stamp: Stamp, kind: u8, payload: &[u8]) -> Result<EventKind, Why> {
@@ -422,6 +468,7 @@ impl<K: Sink> Walker<'_, K> {
         if let Some(harm) = self.harms.checked_sub(1) {
             self.salvaged.users[harm].extend(&users);
         }
+        self.is_other = true;
         self.salvaged.senseless += 1;
         self.salvaged.findings.push(Finding::Senseless { seq: record.seq, why, users });
     }

@@ -10,6 +10,7 @@ use oicq::id::{Seq, ServiceNumber, UnixMillis};
 use oicq::state::{Event, MessageKind, State, Waiting};
 use serde_json::json;
 
+use super::recorded::{self, Place};
 use super::{Answer, Arguments, watch};
 use crate::failure::Failure;
 use crate::show::{Quoted, Time, message_kind_name, who};
@@ -37,8 +38,23 @@ pub(super) fn ask(
         Some(event) => answer.add(&event.shown),
         None => say_dropped(source, &seen.outcome, id, &receivers, answer)?,
     }
+    let got = receivers.iter().filter_map(|(number, receiver)| match receiver.fate {
+        Fate::Delivered(at) => Some((*number, at.seq)),
+        _ => None,
+    });
+    let places = recorded::places(source, id, got.collect())?;
+    if let Some(place) = places.sender {
+        let object = json!({
+            "what": "sent-from",
+            "address": place.address.to_string(),
+            "connection": place.connection.to_string(),
+            "step": place.step,
+        });
+        answer.say(format_args!("sent from {place}"), object);
+    }
     for (number, receiver) in &receivers {
-        say_receiver(&seen.outcome, *number, receiver, answer);
+        let place = places.receivers.get(number);
+        say_receiver(&seen.outcome, *number, receiver, place, answer);
     }
     let base = if event_is_known { Seq::ZERO } else { seen.outcome.base_seq };
     answer.gaps(base, seen.lost);
@@ -74,6 +90,7 @@ fn say_receiver(
     outcome: &Outcome,
     number: ServiceNumber,
     receiver: &Receiver,
+    place: Option<&Place>,
     answer: &mut Answer,
 ) {
     let kind = receiver.kind;
@@ -82,7 +99,10 @@ fn say_receiver(
             let (seq, time) = (outcome.state.last_seq(), Time(outcome.state.last_time()));
             ("waits", format!("still waits for it, as of {seq}, {time}"), None)
         }
-        Fate::Delivered(at) => ("delivered", format!("got it at {at}"), Some(at)),
+        Fate::Delivered(at) => {
+            let place = place.map_or_else(String::new, |place| format!(", at {place}"));
+            ("delivered", format!("got it at {at}{place}"), Some(at))
+        }
         Fate::Replaced(at) => (
             "replaced",
             format!("got a newer one of that kind instead, accepted at {at}"),
@@ -97,6 +117,8 @@ fn say_receiver(
         "fate": fate,
         "seq": at.map(|at| at.seq.0),
         "time": at.map(|at| Time(at.time).to_string()),
+        "address": place.map(|place| place.address.to_string()),
+        "connection": place.map(|place| place.connection.to_string()),
     });
     let name = who(&outcome.state, outcome.charset, number);
     let kind = match kind {

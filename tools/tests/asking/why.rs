@@ -211,7 +211,11 @@ fn questions_without_an_answer_say_why() {
     fails(&["friend", "10001", "10002", "10003"], 2, &["3 arguments"]);
     fails(&["friend", "10001", "10001"], 2, &["nobody is its own friend"]);
     fails(&["monitor", "ann"], 2, &["\"ann\"", "NUMBER"]);
-    fails(&["weather"], 2, &["\"weather\" is no question, expected friend, message or monitor"]);
+    fails(
+        &["weather"],
+        2,
+        &["\"weather\" is no question, expected friend, message, login or monitor"],
+    );
     fails(&[], 2, &["a question is missing"]);
     let log = damaged();
     super::fails(

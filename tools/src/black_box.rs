@@ -1,0 +1,135 @@
+//! `oicq-tools replay --black-box`: runs the recorded input of a server again, on the state that the log gives, and
+//! compares every output and every event.
+//!
+//! Owns the order: what is asked for, the run, and what is said at its end. What is told on the way stands in
+//! `dialogue`, what came of it in `outcome`; the replay itself is the library's.
+
+mod connections;
+mod dialogue;
+mod outcome;
+mod said;
+
+use std::collections::BTreeSet;
+use std::io::{self, BufWriter, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use indicatif::ProgressBar;
+use oicq::black_box::{
+    Ended, FOLDER, History, HistoryError, LogHistory, Observer, Recording, Replay, ReplayError,
+};
+use oicq::id::{Seq, ServiceNumber};
+
+use crate::failure::Failure;
+use crate::options::Format;
+use crate::paint::Paint;
+use crate::source::{Source, progress};
+
+pub(crate) use connections::{Name, Names};
+use dialogue::Watcher;
+pub(crate) use said::frames;
+
+/// What is asked for.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) folder: PathBuf,
+    /// The last step that is taken.
+    pub(crate) until: u64,
+    pub(crate) pick: Pick,
+    pub(crate) format: Format,
+}
+
+/// Whose dialogue is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pick {
+    Nobody,
+    Connection(Name),
+    User(ServiceNumber),
+}
+
+/// Runs the recording of a folder.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let source = Source::open(&options.folder)?;
+    let recording = recording(&source)?;
+    let paint = Paint::on(&io::stdout());
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let mut watcher = Watcher::new(options, paint, &mut out);
+    let ended = replayed(&source, &recording, &mut watcher)?;
+    let seen = watcher.finish()?;
+    let said = outcome::write(options, &seen, &ended, &mut out)?;
+    out.flush().map_err(|error| Failure::output(&error))?;
+    said
+}
+
+/// The recording of a folder, which must have one.
+pub(crate) fn recording(source: &Source) -> Result<Recording, Failure> {
+    let folder = source.folder().join(FOLDER);
+    let shown = folder.display();
+    let recording = Recording::open(&folder)
+        .map_err(|error| Failure::Failed(format!("cannot read {shown}: {error}")))?;
+    match (recording.files(), recording.unreadable()) {
+        ([], []) => Err(Failure::Failed(format!(
+            "{shown}: there is no recording here; a server keeps one unless it was started with --black-box 0"
+        ))),
+        ([], [first, ..]) => Err(Failure::Failed(first.to_string())),
+        _ => Ok(recording),
+    }
+}
+
+/// Runs a recording while somebody looks on. Where the engine crashes, its own message comes first.
+fn replayed<W: Write>(
+    source: &Source,
+    recording: &Recording,
+    watcher: &mut Watcher<'_, W>,
+) -> Result<Ended, Failure> {
+    let wanted = recording.texts_wanted().map_err(|error| unreplayed(source, &error))?;
+    let bar = progress(source.file_bytes());
+    let history = history(source, wanted, &bar)?;
+    // What the engine was doing is told by the step alone: nothing of a crashed one is looked at again.
+    let run = AssertUnwindSafe(|| Replay::new(recording, history).run(&mut *watcher));
+    let ended = catch_unwind(run).map_err(|_| watcher.crashed())?;
+    bar.finish_and_clear();
+    ended.map_err(|error| unreplayed(source, &error))
+}
+
+/// Runs a recording for a question, which a difference does not end.
+pub(crate) fn run_through(
+    source: &Source,
+    recording: &Recording,
+    observer: &mut impl Observer,
+) -> Result<Ended, Failure> {
+    let unreplayed = |error: ReplayError| unreplayed(source, &error);
+    let wanted = recording.texts_wanted().map_err(unreplayed)?;
+    let bar = progress(source.file_bytes());
+    let ended = Replay::new(recording, history(source, wanted, &bar)?).run(observer);
+    bar.finish_and_clear();
+    ended.map_err(unreplayed)
+}
+
+/// The log as a replay needs it, with a bar for the way to where the recording begins.
+pub(crate) fn history<'s>(
+    source: &'s Source,
+    wanted: BTreeSet<Seq>,
+    bar: &ProgressBar,
+) -> Result<impl History + use<'s>, Failure> {
+    let history = LogHistory::open(source.storage(), wanted);
+    let history = history.map_err(|error| unreplayed(source, &ReplayError::History(error)))?;
+    let (bar, mut due) = (bar.clone(), 0);
+    Ok(history.telling(move |bytes| {
+        if bytes >= due {
+            bar.set_position(bytes);
+            due = bytes + (1 << 18);
+        }
+    }))
+}
+
+/// A replay that could not go on.
+pub(crate) fn unreplayed(source: &Source, error: &ReplayError) -> Failure {
+    let folder = source.folder().display();
+    match error {
+        ReplayError::History(HistoryError::Damaged(_) | HistoryError::Record(..)) => {
+            Failure::Failed(format!("{error}; run: oicq-tools verify {folder}"))
+        }
+        _ => Failure::Failed(error.to_string()),
+    }
+}

@@ -1,0 +1,209 @@
+//! The file that `pack` makes: a gzip-compressed tar archive of a log and its recording.
+//!
+//! ```text
+//! NNNNNNNNNNNNNNNNNNNN.base            the state before the first event, where there is one
+//! NNNNNNNNNNNNNNNNNNNN.log …           the events
+//! black-box/NNNNNNNNNNNNNNNNNNNN.box … the recording
+//! ```
+//!
+//! Owns the names in it, in both directions: nothing of another name is written, and nothing of another name is
+//! unpacked. gzip checks the whole with a CRC-32, log and recording check themselves beyond that.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::bufread::GzDecoder;
+use flate2::write::GzEncoder;
+use oicq::black_box::{FOLDER, is_box_name};
+use oicq::log::format::{parse_base_name, parse_segment_name};
+use tar::{Archive, Builder, EntryType, Header};
+use tempfile::TempDir;
+
+use super::temporary;
+use crate::failure::Failure;
+
+/// Makes the archive of a folder; its bytes. Nothing is left of it where that fails.
+pub(super) fn write(folder: &Path, out: &Path) -> Result<u64, Failure> {
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create_new(true).mode(0o600).open(out);
+    let file = opened.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => exists(out),
+        _ => cannot_write(out, &error),
+    })?;
+    let written = write_to(folder, file);
+    if written.is_err() {
+        // The failure that is told is the first one.
+        let _ = fs::remove_file(out);
+    }
+    written.map_err(|error| cannot_write(out, &error))
+}
+
+/// The archive is not written over anything.
+pub(super) fn exists(out: &Path) -> Failure {
+    let out = out.display();
+    Failure::Failed(format!("{out} exists already, and is left as it is; name another file"))
+}
+
+fn cannot_write(out: &Path, error: &io::Error) -> Failure {
+    Failure::Failed(format!("cannot write {}: {error}", out.display()))
+}
+
+fn write_to(folder: &Path, file: File) -> io::Result<u64> {
+    let packed = GzEncoder::new(BufWriter::new(file), Compression::best());
+    let mut builder = Builder::new(packed);
+    for name in names(folder)? {
+        let mut from = File::open(folder.join(&name))?;
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(from.metadata()?.len());
+        header.set_mode(0o600);
+        builder.append_data(&mut header, &name, &mut from)?;
+    }
+    let mut out = builder.into_inner()?.finish()?;
+    out.flush()?;
+    let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    Ok(file.metadata()?.len())
+}
+
+/// What is archived of a folder, in order.
+fn names(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for below in ["", FOLDER] {
+        match fs::read_dir(folder.join(below)) {
+            Ok(entries) => {
+                for entry in entries {
+                    names.push(Path::new(below).join(entry?.file_name()));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    names.retain(|name| is_known(name));
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a file of this name is part of an archive.
+fn is_known(path: &Path) -> bool {
+    let Some(path) = path.to_str() else { return false };
+    match path.split_once('/') {
+        None => parse_segment_name(path).is_some() || parse_base_name(path).is_some(),
+        Some((folder, name)) => folder == FOLDER && is_box_name(name),
+    }
+}
+
+/// Unpacks an archive into a folder of its own, which goes with what is given back.
+pub(crate) fn unpack(file: &Path) -> Result<TempDir, Failure> {
+    let folder = temporary()?;
+    let wrong = |error: io::Error| {
+        let file = file.display();
+        Failure::Failed(format!(
+            "{file}: it is no whole file that oicq-tools pack has made: {error}"
+        ))
+    };
+    unpack_to(file, folder.path()).map_err(wrong)?;
+    Ok(folder)
+}
+
+fn unpack_to(file: &Path, folder: &Path) -> io::Result<()> {
+    let mut archive = Archive::new(GzDecoder::new(BufReader::new(File::open(file)?)));
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        if entry.header().entry_type() != EntryType::Regular || !is_known(&path) {
+            return Err(io::Error::other(format!("it holds {:?}", path.display().to_string())));
+        }
+        let to = folder.join(path);
+        fs::create_dir_all(to.parent().unwrap_or(folder))?;
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(to)?;
+        let copied = io::copy(&mut entry, &mut file)?;
+        if copied < entry.size() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    // The checksum stands behind the last byte.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "00000000000000000001.log";
+    const BOX: &str = "00000000000000000007.box";
+
+    fn packed(folder: &Path) -> PathBuf {
+        let from = folder.join("from");
+        fs::create_dir_all(from.join(FOLDER)).unwrap();
+        fs::write(from.join(LOG), [7; 9_000]).unwrap();
+        fs::write(from.join("LOCK"), "").unwrap();
+        fs::write(from.join(FOLDER).join(BOX), "steps").unwrap();
+        let out = folder.join("out.oicq");
+        assert_eq!(write(&from, &out).unwrap(), fs::metadata(&out).unwrap().len());
+        out
+    }
+
+    #[test]
+    fn what_was_packed_comes_out_again_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = packed(folder.path());
+        assert!(fs::metadata(&out).unwrap().len() < 1_000, "zeros and repetitions take no room");
+        let unpacked = unpack(&out).unwrap();
+        assert_eq!(fs::read(unpacked.path().join(LOG)).unwrap(), [7; 9_000]);
+        assert_eq!(fs::read(unpacked.path().join(FOLDER).join(BOX)).unwrap(), b"steps");
+        assert!(!unpacked.path().join("LOCK").exists());
+        let path = unpacked.path().to_owned();
+        drop(unpacked);
+        assert!(!path.exists());
+        assert!(write(&folder.path().join("from"), &out).is_err(), "it is not written over");
+    }
+
+    #[test]
+    fn a_damaged_archive_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = packed(folder.path());
+        let whole = fs::read(&out).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&out, &whole[..length]).unwrap();
+            assert!(unpack(&out).is_err(), "{length} bytes of it");
+        }
+        // The header's time, flags and system are nobody's.
+        for place in 10..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[place] ^= 1;
+            fs::write(&out, damaged).unwrap();
+            assert!(unpack(&out).is_err(), "byte {place}");
+        }
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_not_unpacked() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [
+            "../00000000000000000001.log",
+            "/tmp/00000000000000000001.log",
+            "black-box/../x",
+            "x.txt",
+        ];
+        for name in names {
+            let out = folder.path().join("evil");
+            let packed = GzEncoder::new(File::create(&out).unwrap(), Compression::fast());
+            let mut builder = Builder::new(packed);
+            let mut header = Header::new_gnu();
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_size(1);
+            header.set_entry_type(EntryType::Regular);
+            header.set_cksum();
+            builder.append(&header, &b"x"[..]).unwrap();
+            builder.into_inner().unwrap().finish().unwrap();
+            let Err(Failure::Failed(words)) = unpack(&out) else { panic!("{name} is taken") };
+            assert!(words.contains("it holds \""), "{words}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The viewer in a terminal: a pseudo-terminal, whose screen is read as a person would see it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::num::NonZero;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+
+/// The longest that anything is waited for before the test has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/golden/v1");
+
+fn size(count: u16) -> NonZero<u16> {
+    NonZero::new(count).unwrap()
+}
+
+/// A viewer and its terminal.
+struct Viewer {
+    child: Child,
+    own: File,
+    /// The child's side, to ask for its settings.
+    line: File,
+    written: Receiver<Vec<u8>>,
+    screen: vt100::Parser,
+}
+
+/// Starts one on a terminal of its own: the program, and both sides of the terminal.
+fn spawn(log: &Path) -> (Child, File, File) {
+    let own = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+        .unwrap();
+    grantpt(&own).unwrap();
+    unlockpt(&own).unwrap();
+    let name = ptsname(&own, Vec::new()).unwrap();
+    let open = || File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    tcsetwinsize(&own, Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let line = open();
+    // Its terminal is to be this one, and not that of whoever runs the tests.
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", env!("CARGO_BIN_EXE_oicq-tools"), "view"]).arg(log);
+    command.env("TERM", "xterm").env_remove("NO_COLOR");
+    command.stdin(open()).stdout(open()).stderr(open());
+    let child = command.spawn().unwrap();
+    (child, File::from(own), line)
+}
+
+impl Viewer {
+    fn start(log: &Path) -> Self {
+        let (child, own, line) = spawn(log);
+        let (sender, written) = channel();
+        let mut reading = own.try_clone().unwrap();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = reading.read(&mut buffer) {
+                if sender.send(buffer[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, own, line, written, screen: vt100::Parser::new(size(30), size(100), 0) }
+    }
+
+    /// Waits until the screen holds this.
+    fn sees(&mut self, what: &str) {
+        while !self.screen.screen().contents().contains(what) {
+            let Ok(bytes) = self.written.recv_timeout(PATIENCE) else {
+                panic!("{what:?} is not on the screen:\n{}", self.screen.screen().contents());
+            };
+            self.screen.process(&bytes);
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.own.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits for the end; answers the status. The terminal is as it was before.
+    fn ends(mut self) -> std::process::ExitStatus {
+        let status = self.child.wait().unwrap();
+        while self.screen.screen().alternate_screen() {
+            self.screen.process(&self.written.recv_timeout(PATIENCE).unwrap());
+        }
+        assert!(!self.screen.screen().hide_cursor());
+        let modes = tcgetattr(&self.line).unwrap().local_modes;
+        assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
+        status
+    }
+}
+
+#[test]
+fn keys_move_through_the_log_and_the_terminal_is_given_back() {
+    let mut viewer = Viewer::start(Path::new(LOG));
+    viewer.sees("event 547 of 547");
+    viewer.sees("? help  q quit");
+    assert!(viewer.screen.screen().alternate_screen());
+    viewer.press("g");
+    viewer.sees("event 1 of 547");
+    viewer.sees("registered  10001 \"周馆员\"");
+    viewer.press("jj\u{1b}[A");
+    viewer.sees("event 2 of 547");
+    viewer.press(":17\r");
+    viewer.sees("event 17 of 547");
+    viewer.press("\t");
+    viewer.sees("may be added: ask");
+    viewer.press("u10007\r");
+    viewer.sees("of 10007 \"青蛙Frog\"");
+    viewer.press("\u{1b}");
+    viewer.sees("event 91 of 547");
+    viewer.press("/打印机\r");
+    viewer.sees("打印机");
+    viewer.press("r");
+    viewer.sees("read again, 0 more");
+    viewer.press("q");
+    assert_eq!(viewer.ends().code(), Some(0));
+}
+
+#[test]
+fn another_size_is_another_screen() {
+    let mut viewer = Viewer::start(Path::new(LOG));
+    viewer.sees("? help  q quit");
+    let smaller = Winsize { ws_row: 12, ws_col: 60, ws_xpixel: 0, ws_ypixel: 0 };
+    viewer.screen.screen_mut().set_size(size(12), size(60));
+    tcsetwinsize(&viewer.own, smaller).unwrap();
+    viewer.sees("────");
+    viewer.press("q");
+    assert_eq!(viewer.ends().code(), Some(0));
+}
+
+#[test]
+fn a_signal_ends_it_and_the_terminal_is_given_back() {
+    use std::os::unix::process::ExitStatusExt as _;
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
+        let mut viewer = Viewer::start(Path::new(LOG));
+        viewer.sees("event 547 of 547");
+        kill_process(Pid::from_child(&viewer.child), signal).unwrap();
+        assert_eq!(viewer.ends().signal(), Some(signal.as_raw()));
+    }
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_it() {
+    let (mut child, mut own, line) = spawn(Path::new(LOG));
+    let mut screen = vt100::Parser::new(size(30), size(100), 0);
+    let mut buffer = [0; 4096];
+    while !screen.screen().contents().contains("event 547 of 547") {
+        let count = own.read(&mut buffer).unwrap();
+        screen.process(&buffer[..count]);
+    }
+    drop((own, line));
+    let ended = (0..PATIENCE.as_millis() / 20).any(|_| {
+        thread::sleep(Duration::from_millis(20));
+        child.try_wait().unwrap().is_some()
+    });
+    if !ended {
+        child.kill().unwrap();
+    }
+    assert!(ended, "it goes on without a terminal");
+}
+
+#[test]
+fn of_a_damaged_log_the_rest_is_shown_and_the_status_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in std::fs::read_dir(LOG).unwrap().map(|entry| entry.unwrap().file_name()) {
+        std::fs::copy(Path::new(LOG).join(&name), folder.path().join(&name)).unwrap();
+    }
+    let file = folder.path().join("00000000000000000221.log");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[8_000] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let mut viewer = Viewer::start(folder.path());
+    viewer.sees("damaged at offset");
+    viewer.press("g");
+    viewer.sees("event 1 of ");
+    viewer.press("q");
+    assert_eq!(viewer.ends().code(), Some(1));
+}
+
+#[test]
+fn without_a_terminal_it_says_what_it_needs() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oicq-tools"));
+    let output = command.args(["view", LOG]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout), (Some(1), Vec::new()));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("view needs a terminal") && errors.lines().count() == 1, "{errors}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oicq-tools"));
+    let output = command.arg("view").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oicq-tools"));
+    let page =
+        String::from_utf8(command.args(["view", "--help"]).output().unwrap().stdout).unwrap();
+    assert!(page.starts_with("Usage: oicq-tools view DIR") && page.contains("NO_COLOR"), "{page}");
+    assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+}
