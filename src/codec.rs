@@ -3,6 +3,7 @@
 //! Owns the byte order and the shape of a string (length in two bytes, then the bytes). It never looks
 //! at what a string says, and never panics: a reader that has too few bytes answers [`Short`].
 
+pub mod address;
 pub mod blank;
 pub mod charset;
 pub mod mix;

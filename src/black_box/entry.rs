@@ -4,9 +4,7 @@
 //! Owns the bytes of an entry. Small numbers take few bytes; a turn's times are told by what has passed
 //! since the turn before.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use crate::codec::{Reader, Write};
+use crate::codec::{Reader, Write, address};
 use crate::engine::{Foretold, Input, Outcome, Output, Overdue, Verdict};
 use crate::id::{ConnectionId, MonoMillis, Now, UnixMillis};
 use crate::limits::CONTENT_BYTES_IN_SESSION;
@@ -124,7 +122,7 @@ pub(super) fn write_input(input: &Input<'_>, now: &mut Now, out: &mut Vec<u8>) {
         }
         Input::Connect { connection, address } => {
             tagged(out, tag::CONNECT, connection);
-            put_address(out, *address);
+            address::write(*address, out);
         }
         Input::Packet { connection, frame } => {
             tagged(out, tag::PACKET, connection);
@@ -199,9 +197,10 @@ fn read_input<'a>(tag: u8, reader: &mut Reader<'a>, now: &mut Now) -> Result<Inp
             *now = Now { wall: UnixMillis(wall), mono: MonoMillis(mono) };
             Input::Turn(*now)
         }
-        tag::CONNECT => {
-            Input::Connect { connection: connection(reader)?, address: address(reader)? }
-        }
+        tag::CONNECT => Input::Connect {
+            connection: connection(reader)?,
+            address: address::read(reader).ok_or(NoEntry)?,
+        },
         tag::PACKET => Input::Packet { connection: connection(reader)?, frame: frame(reader)? },
         tag::FRAME_ERROR => {
             Input::FrameError { connection: connection(reader)?, error: frame_error(reader)? }
@@ -290,30 +289,6 @@ fn connection(reader: &mut Reader<'_>) -> Result<ConnectionId, NoEntry> {
     usize::try_from(varint(reader)?).map(ConnectionId).map_err(|_| NoEntry)
 }
 
-fn put_address(out: &mut Vec<u8>, address: IpAddr) {
-    match address {
-        IpAddr::V4(address) => {
-            out.put_u8(4);
-            out.extend_from_slice(&address.octets());
-        }
-        IpAddr::V6(address) => {
-            out.put_u8(6);
-            out.extend_from_slice(&address.octets());
-        }
-    }
-}
-
-fn address(reader: &mut Reader<'_>) -> Result<IpAddr, NoEntry> {
-    match reader.u8()? {
-        4 => Ok(Ipv4Addr::from(reader.u32()?).into()),
-        6 => {
-            let (high, low) = (reader.u64()?, reader.u64()?);
-            Ok(Ipv6Addr::from(u128::from(high) << 64 | u128::from(low)).into())
-        }
-        _ => Err(NoEntry),
-    }
-}
-
 /// Seven bits a byte, from the lowest up; the highest bit says that there is more.
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -345,6 +320,8 @@ fn small(reader: &mut Reader<'_>) -> Result<u32, NoEntry> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
     use crate::engine::Foregone;
     use crate::id::ServiceNumber;

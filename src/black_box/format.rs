@@ -6,7 +6,7 @@ use crate::codec::{Reader, Write};
 use crate::id::{Seq, UnixMillis};
 
 /// How a file's name ends.
-pub const NAME_END: &str = ".box";
+const NAME_END: &str = ".box";
 const NAME_DIGITS: usize = 20;
 pub(super) const MAGIC: [u8; 8] = *b"oicqbox\n";
 pub(super) const VERSION: u16 = 1;

@@ -21,7 +21,7 @@ mod writer;
 
 pub use crate::log::BLACK_BOX as FOLDER;
 pub use entry::{Answer, Entry};
-pub use format::{Header, NAME_END, is_box_name, name as file_name};
+pub use format::{Header, is_box_name, name as file_name};
 pub use history::{History, HistoryError, LogHistory, Logged};
 pub use reader::{Beginning, BoxFile, Entries, Recording, Unreadable};
 pub use recorder::{Options, Recorder, Texts};

@@ -234,24 +234,14 @@ fn blanked<'a>(
     out: &'a mut Vec<u8>,
 ) -> Option<Frame<'a>> {
     let packet_type = RequestType::from_byte(frame.header.packet_type)?;
-    let has_password = matches!(
-        packet_type,
-        RequestType::Register | RequestType::LogIn | RequestType::ChangeProfile
-    );
-    let has_text = matches!(
-        packet_type,
-        RequestType::Send
-            | RequestType::Broadcast
-            | RequestType::RequestFriend
-            | RequestType::FilePiece
-    );
-    if !has_password && (!has_text || texts == Texts::Kept) {
+    let has_text = packet_type.has_message() && texts == Texts::Blanked;
+    if !has_text && !packet_type.has_password() {
         return None;
     }
     out.clear();
     if let Ok(packet) = ClientPacket::decode(packet_type, frame.content) {
         let mut packet = packet.without_password(charset);
-        if texts == Texts::Blanked {
+        if has_text {
             packet = packet.without_messages(charset);
         }
         packet.encode(frame.header.kind, out);

@@ -7,7 +7,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::foretold::Foregone;
 use super::monitoring::Monitoring;
@@ -15,7 +14,7 @@ use super::peer::{Peer, Sent, Session, Stage};
 use super::throttle::Bucket;
 use super::{Engine, Settings};
 use crate::codec::charset::Charset;
-use crate::codec::{Reader, Short, Write};
+use crate::codec::{Reader, Short, Write, address};
 use crate::id::{ConnectionId, MonoMillis, Now, Place, Seq, ServiceNumber, UnixMillis};
 use crate::state::State;
 use crate::state::decide::search::Search;
@@ -225,7 +224,7 @@ impl Engine {
     }
 
     fn save_peer(&self, peer: &Peer, out: &mut Vec<u8>) {
-        put_address(out, peer.address);
+        address::write(peer.address, out);
         out.put_u8(peer.kind.map_or(0, |kind| kind as u8));
         match &peer.stage {
             Stage::Ready => out.put_u8(0),
@@ -305,7 +304,7 @@ fn read_peer(
     charset: Charset,
     place: impl FnMut(Seq) -> Option<Place>,
 ) -> Result<(Peer, Presence), KeptError> {
-    let address = address(reader)?;
+    let address = address::read(reader).ok_or(KeptError::Layout)?;
     let kind = match reader.u8()? {
         0 => None,
         byte => Some(Kind::of_sender(byte).ok_or(KeptError::Layout)?),
@@ -400,28 +399,4 @@ pub(super) fn put_connection(out: &mut Vec<u8>, connection: ConnectionId) {
 pub(super) fn connection(reader: &mut Reader<'_>) -> Result<ConnectionId, KeptError> {
     let id = usize::try_from(reader.u32()?).ok().filter(|id| *id < CONNECTIONS_MAX);
     id.map(ConnectionId).ok_or(KeptError::Layout)
-}
-
-fn put_address(out: &mut Vec<u8>, address: IpAddr) {
-    match address {
-        IpAddr::V4(address) => {
-            out.put_u8(4);
-            out.extend_from_slice(&address.octets());
-        }
-        IpAddr::V6(address) => {
-            out.put_u8(6);
-            out.extend_from_slice(&address.octets());
-        }
-    }
-}
-
-fn address(reader: &mut Reader<'_>) -> Result<IpAddr, KeptError> {
-    match reader.u8()? {
-        4 => Ok(Ipv4Addr::from(reader.u32()?).into()),
-        6 => {
-            let (high, low) = (reader.u64()?, reader.u64()?);
-            Ok(Ipv6Addr::from(u128::from(high) << 64 | u128::from(low)).into())
-        }
-        _ => Err(KeptError::Layout),
-    }
 }

@@ -10,16 +10,21 @@ use crate::codec::charset::{Breaks, Charset};
 use crate::codec::profile::Profile;
 use crate::limits::HEADER_BYTES;
 
-impl ClientPacket<'_> {
-    /// Whether the packet carries a password.
+impl RequestType {
+    /// Whether packets of this type carry a password.
     #[must_use]
-    pub const fn has_password(&self) -> bool {
-        matches!(
-            self.request,
-            Request::Register(_) | Request::LogIn { .. } | Request::ChangeProfile(_)
-        )
+    pub const fn has_password(self) -> bool {
+        matches!(self, Self::Register | Self::LogIn | Self::ChangeProfile)
     }
 
+    /// Whether packets of this type carry what users write to each other.
+    #[must_use]
+    pub const fn has_message(self) -> bool {
+        matches!(self, Self::Send | Self::Broadcast | Self::RequestFriend | Self::FilePiece)
+    }
+}
+
+impl ClientPacket<'_> {
     /// The packet with a filler in place of the password, if it carries one.
     #[must_use]
     pub fn without_password(self, charset: Charset) -> Self {

@@ -7,8 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use indicatif::{BinaryBytes, ProgressBar};
-use lexopt::{Arg, Parser, ValueExt as _};
-use oicq::cli::page::{Page, Row, terminal_width};
+use lexopt::Parser;
+use oicq::cli::page::{Page, Row};
 use oicq::id::Seq;
 use oicq::log::backup::{BackupError, Copied, Refusal, Stage, Survey};
 use oicq::log::{DiskStorage, Doing, End, Failed, Reader, Step};
@@ -16,7 +16,7 @@ use oicq::state::{Digest, Stamp, State};
 use serde_json::json;
 
 use crate::failure::{Failure, print};
-use crate::options::{Format, VERSION, answer, positional, required};
+use crate::options::{Format, two_places_and_format};
 use crate::source::{Source, failed, progress};
 
 /// What the command takes, for the list of commands.
@@ -45,25 +45,9 @@ pub(crate) fn run(parser: &mut Parser) -> Result<(), Failure> {
 }
 
 fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
-    let (mut folder, mut out): (Option<OsString>, Option<OsString>) = (None, None);
-    let mut format = Format::Text;
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Short('h') | Arg::Long("help") => {
-                return answer(parser, &page().render(terminal_width())).map(|()| None);
-            }
-            Arg::Short('V') | Arg::Long("version") => {
-                return answer(parser, VERSION).map(|()| None);
-            }
-            Arg::Long("format") => format = Format::parse(&parser.value()?.string()?)?,
-            Arg::Value(value) if folder.is_none() => folder = Some(value),
-            Arg::Value(value) => positional(&mut out, value, "DIR and OUT")?,
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    let folder = required(folder, "DIR, the folder of a log")?.into();
-    let out = required(out, "OUT, the folder for the copy")?.into();
-    Ok(Some(Options { folder, out, format }))
+    let places = ["DIR, the folder of a log", "OUT, the folder for the copy"];
+    let taken = two_places_and_format(parser, page, places, |_| false)?;
+    Ok(taken.map(|(folder, out, format)| Options { folder, out, format }))
 }
 
 fn page() -> Page {

@@ -68,6 +68,34 @@ pub(crate) fn folder_and_format(
     Ok(Some((required(folder, "DIR, the folder of a log")?.into(), format)))
 }
 
+/// Reads what a command takes that knows two places, called so in its errors, `--format`, and flags of its own, which
+/// `flag` takes by their long names; `None` where its page or the version was asked for, and printed.
+pub(crate) fn two_places_and_format(
+    parser: &mut Parser,
+    page: impl FnOnce() -> Page,
+    [from, to]: [&str; 2],
+    mut flag: impl FnMut(&str) -> bool,
+) -> Result<Option<(PathBuf, PathBuf, Format)>, Failure> {
+    let (mut first, mut second): (Option<OsString>, Option<OsString>) = (None, None);
+    let mut format = Format::Text;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => {
+                return answer(parser, &page().render(terminal_width())).map(|()| None);
+            }
+            Arg::Short('V') | Arg::Long("version") => {
+                return answer(parser, VERSION).map(|()| None);
+            }
+            Arg::Long("format") => format = Format::parse(&parser.value()?.string()?)?,
+            Arg::Long(name) if flag(name) => {}
+            Arg::Value(value) if first.is_none() => first = Some(value),
+            Arg::Value(value) => positional(&mut second, value, "DIR and OUT")?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Some((required(first, from)?.into(), required(second, to)?.into(), format)))
+}
+
 /// The value of an option, read as a number.
 pub(crate) fn parsed<T: FromStr>(
     parser: &mut Parser,

@@ -7,14 +7,13 @@ mod archive;
 mod log;
 mod redact;
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use indicatif::BinaryBytes;
-use lexopt::{Arg, Parser, ValueExt as _};
+use lexopt::Parser;
 use oicq::black_box::{FOLDER, History, Recording};
-use oicq::cli::page::{Page, Row, terminal_width};
+use oicq::cli::page::{Page, Row};
 use oicq::id::Seq;
 use oicq::log::Reader;
 use oicq::log::format::SegmentHeader;
@@ -23,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::black_box::{history, unreplayed};
 use crate::failure::{Failure, print};
-use crate::options::{Format, VERSION, answer, positional, required};
+use crate::options::{Format, two_places_and_format};
 use crate::source::{Source, failed, progress};
 
 pub(crate) use archive::unpack;
@@ -48,26 +47,14 @@ pub(crate) fn run(parser: &mut Parser) -> Result<(), Failure> {
 }
 
 fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
-    let (mut folder, mut out): (Option<OsString>, Option<OsString>) = (None, None);
-    let (mut is_redacted, mut format) = (false, Format::Text);
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Short('h') | Arg::Long("help") => {
-                return answer(parser, &page().render(terminal_width())).map(|()| None);
-            }
-            Arg::Short('V') | Arg::Long("version") => {
-                return answer(parser, VERSION).map(|()| None);
-            }
-            Arg::Long("redact") => is_redacted = true,
-            Arg::Long("format") => format = Format::parse(&parser.value()?.string()?)?,
-            Arg::Value(value) if folder.is_none() => folder = Some(value),
-            Arg::Value(value) => positional(&mut out, value, "DIR and OUT")?,
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    let folder = required(folder, "DIR, the folder of a log")?.into();
-    let out = required(out, "OUT, the file to make")?.into();
-    Ok(Some(Options { folder, out, is_redacted, format }))
+    let mut is_redacted = false;
+    let flag = |name: &str| {
+        is_redacted |= name == "redact";
+        name == "redact"
+    };
+    let places = ["DIR, the folder of a log", "OUT, the file to make"];
+    let taken = two_places_and_format(parser, page, places, flag)?;
+    Ok(taken.map(|(folder, out, format)| Options { folder, out, is_redacted, format }))
 }
 
 fn page() -> Page {

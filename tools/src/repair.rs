@@ -4,20 +4,19 @@
 
 mod target;
 
-use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use lexopt::{Arg, Parser, ValueExt as _};
-use oicq::cli::page::{Page, Row, terminal_width};
+use lexopt::Parser;
+use oicq::cli::page::{Page, Row};
 use oicq::id::Seq;
 use oicq::log::Identity;
 use oicq::state::Digest;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::options::{Format, VERSION, answer, positional, required};
+use crate::options::{Format, two_places_and_format};
 use crate::salvage::{Salvaged, Survey, count, torn_json, write_json, write_text};
 use crate::source::Source;
 use target::{Outcome, Target, Writer};
@@ -40,25 +39,9 @@ pub(crate) fn run(parser: &mut Parser) -> Result<(), Failure> {
 }
 
 fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
-    let (mut folder, mut out): (Option<OsString>, Option<OsString>) = (None, None);
-    let mut format = Format::Text;
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Short('h') | Arg::Long("help") => {
-                return answer(parser, &page().render(terminal_width())).map(|()| None);
-            }
-            Arg::Short('V') | Arg::Long("version") => {
-                return answer(parser, VERSION).map(|()| None);
-            }
-            Arg::Long("format") => format = Format::parse(&parser.value()?.string()?)?,
-            Arg::Value(value) if folder.is_none() => folder = Some(value),
-            Arg::Value(value) => positional(&mut out, value, "DIR and OUT")?,
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    let folder = required(folder, "DIR, the folder of a damaged log")?.into();
-    let out = required(out, "OUT, the folder to write to")?.into();
-    Ok(Some(Options { folder, out, format }))
+    let places = ["DIR, the folder of a damaged log", "OUT, the folder to write to"];
+    let taken = two_places_and_format(parser, page, places, |_| false)?;
+    Ok(taken.map(|(folder, out, format)| Options { folder, out, format }))
 }
 
 fn page() -> Page {

@@ -33,16 +33,22 @@ pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 impl Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
-        for character in self.0.chars() {
-            match character {
-                '"' | '\\' => write!(f, "\\{character}")?,
-                '\n' => f.write_str("\\n")?,
-                '\r' => f.write_str("\\r")?,
-                '\t' => f.write_str("\\t")?,
-                acted_on if is_unsafe(acted_on) => write!(f, "\\u{{{:x}}}", u32::from(acted_on))?,
-                plain => f.write_char(plain)?,
+        let mut rest = self.0;
+        while let Some(at) = rest.find(|c| matches!(c, '"' | '\\') || is_unsafe(c)) {
+            let (plain, special) = rest.split_at(at);
+            f.write_str(plain)?;
+            let mut characters = special.chars();
+            match characters.next() {
+                Some('\n') => f.write_str("\\n")?,
+                Some('\r') => f.write_str("\\r")?,
+                Some('\t') => f.write_str("\\t")?,
+                Some(quoted @ ('"' | '\\')) => write!(f, "\\{quoted}")?,
+                Some(acted_on) => write!(f, "\\u{{{:x}}}", u32::from(acted_on))?,
+                None => {}
             }
+            rest = characters.as_str();
         }
+        f.write_str(rest)?;
         f.write_char('"')
     }
 }

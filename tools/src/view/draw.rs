@@ -159,7 +159,9 @@ fn draw_pane_line(buffer: &mut Buffer, area: Rect, row: u16, line: &PaneLine, pa
         Mark::Removed => ("-", colored(Color::Red)),
     };
     let sign = if line.is_continued { " " } else { sign };
-    let indent = usize::from(line.text.indent) + MARK_COLUMNS - 1;
+    // A title stands a little to the left of what is under it.
+    let own = if line.mark == Mark::Title { 0 } else { MARK_COLUMNS - 1 };
+    let indent = usize::from(line.text.indent) + own;
     let text = format!("{sign}{:indent$}{}", "", line.text.text);
     put(buffer, area, row, &text, style);
 }

@@ -181,12 +181,11 @@ fn changed_lines(history: &History<'_>) -> Vec<PaneLine> {
         else {
             continue;
         };
-        let changes = writer.changes(*number, was.as_ref(), &now);
-        let mut changes =
-            changes.into_iter().filter(|line| matches!(line.mark, Mark::Added | Mark::Removed));
-        let Some(first) = changes.next() else { continue };
-        lines.push(PaneLine::new(Mark::Title, writer.who(*number)));
-        lines.extend([first].into_iter().chain(changes));
+        let changes = changed_alone(writer.changes(*number, was.as_ref(), &now));
+        if !changes.is_empty() {
+            lines.push(PaneLine::new(Mark::Title, writer.who(*number)));
+            lines.extend(changes);
+        }
     }
     if untold > 0 {
         lines.push(PaneLine::new(Mark::Plain, format!("and {untold} other users")));
@@ -195,6 +194,22 @@ fn changed_lines(history: &History<'_>) -> Vec<PaneLine> {
         lines.push(PaneLine::new(Mark::Plain, ""));
     }
     lines
+}
+
+/// The lines that are marked, under the headings that they stand under.
+fn changed_alone(lines: Vec<PaneLine>) -> Vec<PaneLine> {
+    let (mut changed, mut heading) = (Vec::new(), None);
+    for line in lines {
+        let is_marked = matches!(line.mark, Mark::Added | Mark::Removed);
+        if line.text.indent == 0 {
+            heading = (!is_marked).then(|| line.clone());
+        }
+        if is_marked {
+            changed.extend(heading.take());
+            changed.push(line);
+        }
+    }
+    changed
 }
 
 /// Writes users down.
@@ -257,7 +272,7 @@ impl<'a> Writer<'a> {
         }
         self.listed(Section::ListedBy, "in the list of", user.listed_by());
         let requests = user.requests().iter().copied();
-        self.listed(Section::Requests, "has not answered", requests);
+        self.listed(Section::Requests, "wait for its answer", requests);
         self.listed(Section::Watchers, "monitored by", image.watchers.iter().copied());
         self.listed(Section::Watched, "monitors", image.watched.iter().copied());
         if !user.mailbox().is_empty() {
@@ -350,6 +365,27 @@ mod tests {
         };
         let lines = compared(texts(before), texts(after)).into_iter().map(sign);
         lines.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn changes_keep_the_headings_that_they_stand_under() {
+        let line = |mark, indent, text: &str| {
+            let mut line = PaneLine::new(mark, text);
+            line.text.indent = indent;
+            line
+        };
+        let lines = vec![
+            line(Mark::Plain, 0, "same"),
+            line(Mark::Plain, 2, "same"),
+            line(Mark::Plain, 0, "group"),
+            line(Mark::Added, 2, "one"),
+            line(Mark::Plain, 2, "same"),
+            line(Mark::Removed, 2, "two"),
+            line(Mark::Added, 0, "new"),
+            line(Mark::Added, 2, "three"),
+        ];
+        let texts: Vec<_> = changed_alone(lines).into_iter().map(|line| line.text.text).collect();
+        assert_eq!(texts, ["group", "one", "two", "new", "three"]);
     }
 
     #[test]

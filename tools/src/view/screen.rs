@@ -202,10 +202,14 @@ impl Patience for Screen {
         }
         while let Ok(Some(input)) = self.look(Duration::ZERO) {
             let Input::Key(key) = input else { continue };
-            match action(key, false) {
-                Some(Action::Escape | Action::Quit) => return false,
-                _ => self.waiting.push(key),
+            let action = action(key, false);
+            if matches!(action, Some(Action::Escape | Action::Quit)) {
+                // Who breaks off does not want what was typed before that either.
+                self.waiting.clear();
+                self.waiting.extend((action == Some(Action::Quit)).then_some(key));
+                return false;
             }
+            self.waiting.push(key);
         }
         true
     }

@@ -229,7 +229,7 @@ fn what_an_event_changes_is_marked() {
     let renamed: Vec<_> = marked(5).iter().map(|line| line[..8].to_owned()).collect();
     assert_eq!(renamed, ["+group 3", "-group 3"]);
     let asked = marked(11);
-    assert!(asked.contains(&"+has not answered".to_owned()), "{asked:?}");
+    assert!(asked.contains(&"+wait for its answer".to_owned()), "{asked:?}");
     assert!(asked.iter().any(|line| line.contains("asks from 10002")), "{asked:?}");
     let delivered = marked(12);
     assert!(delivered.iter().all(|line| line.starts_with('-')), "{delivered:?}");
@@ -321,7 +321,7 @@ fn a_log_without_events_shows_the_state_that_it_has() {
     screen.ask(Action::Search, "x");
     assert!(screen.footer().contains("\"x\" was not found"));
     screen.ask(Action::Jump, "2003-04-01");
-    assert!(screen.row(1).contains("│  whole state"));
+    assert!(screen.row(1).contains("│ whole state"));
 
     write_long(folder.path(), 9);
     let mut log = open_log(folder.path(), Charset::Utf8);
@@ -333,7 +333,7 @@ fn a_log_without_events_shows_the_state_that_it_has() {
     assert!(screen.row(0).contains("the state as of 9"));
     screen.ask(Action::User, "10001");
     assert!(screen.footer().contains("no event concerns 10001 \"ann\""));
-    assert!(screen.row(1).contains("│  10001 \"ann\""), "{}", screen.row(1));
+    assert!(screen.row(1).contains("│ 10001 \"ann\""), "{}", screen.row(1));
     screen.ask(Action::Jump, "10");
     assert!(screen.footer().contains("there is no sequence number 10, the last is 9"));
     screen.press(&[Action::Up, Action::Down, Action::PageUp, Action::NextFound]);
@@ -578,9 +578,9 @@ fn the_users_of_an_event_are_offered_and_shown_one_after_the_other() {
     screen.press(&[Action::Complete]);
     assert!(screen.footer().contains("user 10002"));
     screen.press(&[Action::Escape, Action::NextUser]);
-    assert!(screen.rows().iter().any(|row| row.contains("│  10001 \"周馆员\"")));
+    assert!(screen.rows().iter().any(|row| row.contains("│ 10001 \"周馆员\"")));
     screen.press(&[Action::NextUser]);
-    assert!(screen.rows().iter().any(|row| row.contains("│  10002 \"老谢\"")));
+    assert!(screen.rows().iter().any(|row| row.contains("│ 10002 \"老谢\"")));
     let rows = screen.rows();
     screen.press(&[Action::PanePageDown, Action::PaneDown, Action::PaneUp, Action::PanePageUp]);
     assert_eq!(screen.rows(), rows);
