@@ -8,8 +8,8 @@ use std::io;
 use std::net::TcpStream;
 
 use rustix::buffer::spare_capacity;
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -17,6 +17,9 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 /// Bytes of a buffer that a read of any stream finds room in: more than the largest packet that a client sends
 /// or a load expects.
 pub(crate) const ROOM_BYTES: usize = 128 << 10;
+
+/// Waits shorter than this end at their nanosecond, at the price of one more call of the system.
+const PRECISE_NS_MAX: u64 = 10_000_000;
 
 /// A connection.
 #[derive(Debug)]
@@ -133,10 +136,19 @@ impl Poll {
 
     /// Waits until something happens, at most so many nanoseconds; how much has.
     pub(crate) fn wait(&mut self, patience_ns: Option<u64>) -> io::Result<usize> {
-        let patience = patience_ns.map(|ns| Timespec {
+        let mut patience = patience_ns.map(|ns| Timespec {
             tv_sec: i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX),
             tv_nsec: (ns % 1_000_000_000) as _,
         });
+        // The list itself is waited for in whole milliseconds: too coarse for messages of a steady rate.
+        if patience_ns.is_some_and(|ns| (1..PRECISE_NS_MAX).contains(&ns)) {
+            let list = &mut [PollFd::new(&self.epoll, PollFlags::IN)];
+            match poll(list, patience.as_ref()) {
+                Ok(0) | Err(Errno::INTR) => return Ok(0),
+                Ok(_) => patience = Some(Timespec::default()),
+                Err(error) => return Err(error.into()),
+            }
+        }
         self.events.clear();
         match epoll::wait(&self.epoll, spare_capacity(&mut self.events), patience.as_ref()) {
             Ok(count) => Ok(count),
@@ -159,4 +171,23 @@ impl Poll {
 
 fn data(key: usize) -> EventData {
     EventData::new_u64(key as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::clock::Clock;
+
+    #[test]
+    fn a_short_wait_is_not_rounded_to_milliseconds() {
+        let (mut poll, clock) = (Poll::new(1).unwrap(), Clock::start());
+        let mut wait = || {
+            let begun = clock.ns();
+            assert_eq!(poll.wait(Some(100_000)).unwrap(), 0);
+            clock.ns() - begun
+        };
+        // A busy machine may wake this thread late, but not every time.
+        let shortest = (0..1_000).map(|_| wait()).find(|ns| *ns < 1_000_000);
+        assert!(shortest.is_some_and(|ns| ns >= 100_000), "{shortest:?}");
+    }
 }
