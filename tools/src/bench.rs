@@ -78,7 +78,7 @@ fn measure_in(run: &Run, options: &Options) -> Result<String, Failure> {
         Server::At(addresses) => first_that_listens(addresses)?,
         Server::Start { program, options: of_server } => {
             let folder = started.folder(options)?;
-            started.keep(Child::server(program, &folder, of_server)?)
+            started.keep(Child::server(run, program, &folder, of_server)?)
         }
     };
     let door = door(options, run, address, options.first_user);
@@ -173,7 +173,7 @@ fn relay(
     sort: Sort,
     started: &mut Started,
 ) -> Result<Target, Failure> {
-    let child = Child::relay(sort, &started.folder(options)?)?;
+    let child = Child::relay(run, sort, &started.folder(options)?)?;
     let watch = Watch::over(Some(child.id()));
     let door = door(options, run, started.keep(child), None);
     let users = door.numbers(options.load.users())?;

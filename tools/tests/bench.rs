@@ -12,12 +12,12 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use lossy::{Fate, Relay, way};
+use lossy::{Fate, Relay, tools, way};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 fn bench(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_oicq-tools"));
+    let mut command = tools();
     command.arg("bench").args(arguments).stdin(Stdio::null());
     command
 }
@@ -216,6 +216,40 @@ fn what_it_has_started_ends_even_where_it_is_killed() {
     process.kill().unwrap();
     process.wait().unwrap();
     wait_until("the relays end", || relays.iter().all(|id| ends(id)));
+}
+
+/// A program of a shell's line.
+fn program(folder: &Path, line: &str) -> String {
+    let (text, program) = (folder.join("text"), folder.join("program"));
+    fs::write(&text, format!("#!/bin/sh\n{line}\n")).unwrap();
+    // Had this process written it, another test's child might still hold it open, and nobody could run it.
+    let made =
+        Command::new("install").args(["-m", "700"]).args([&text, &program]).status().unwrap();
+    assert!(made.success());
+    program.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_server_that_does_not_say_where_it_listens_is_not_waited_for_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = program(folder.path(), "exec sleep 1000");
+    let place = folder.path().to_str().unwrap();
+    let output =
+        bench(&["--serve", &program, "--patience", "300ms", "--dir", place]).output().unwrap();
+    let words = "has not said for 0.3 s where it listens";
+    assert!(failure(&output).contains(words), "{}", errors(&output));
+}
+
+#[test]
+fn a_server_that_does_not_end_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = format!("exec {} bench --relay bare", env!("CARGO_BIN_EXE_oicq-tools"));
+    let program = program(folder.path(), &format!("trap '' TERM\n{relay}"));
+    let place = folder.path().to_str().unwrap();
+    let all = ["--serve", &program, "--patience", "1s", "--dir", place];
+    let some = ["--pairs", "1", "--rounds", "1", "--messages", "50", "--format", "json"];
+    let output = bench(&[&all[..], &some[..]].concat()).output().unwrap();
+    assert_eq!(objects(&output)[0]["count"], 50);
 }
 
 #[test]

@@ -136,10 +136,7 @@ impl Poll {
 
     /// Waits until something happens, at most so many nanoseconds; how much has.
     pub(crate) fn wait(&mut self, patience_ns: Option<u64>) -> io::Result<usize> {
-        let mut patience = patience_ns.map(|ns| Timespec {
-            tv_sec: i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX),
-            tv_nsec: (ns % 1_000_000_000) as _,
-        });
+        let mut patience = patience_ns.map(timespec);
         // The list itself is waited for in whole milliseconds: too coarse for messages of a steady rate.
         if patience_ns.is_some_and(|ns| (1..PRECISE_NS_MAX).contains(&ns)) {
             let list = &mut [PollFd::new(&self.epoll, PollFlags::IN)];
@@ -166,6 +163,14 @@ impl Poll {
             has_room: flags.contains(EventFlags::OUT),
             has_bytes: flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR),
         }
+    }
+}
+
+/// So many nanoseconds, for the system.
+pub(crate) fn timespec(ns: u64) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX),
+        tv_nsec: (ns % 1_000_000_000) as _,
     }
 }
 

@@ -32,6 +32,15 @@ pub enum Fate {
     Cut,
 }
 
+/// `oicq-tools` that ends with the thread that starts it, however that ends. (A program that is started knows nothing of
+/// who has started it; so it begins as one that does.)
+pub fn tools() -> Command {
+    let program = env!("CARGO_BIN_EXE_oicq-tools");
+    let mut command = Command::new(program);
+    command.args(["bench", "--become", &std::process::id().to_string(), program]);
+    command
+}
+
 /// `oicq-tools bench --relay`, until it is dropped.
 pub struct Relay {
     process: Child,
@@ -40,7 +49,7 @@ pub struct Relay {
 
 impl Relay {
     pub fn start(sort: &str) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_oicq-tools"))
+        let mut process = tools()
             .args(["bench", "--relay", sort, "--dir"])
             .arg(std::env::temp_dir())
             .stdout(Stdio::piped())
