@@ -73,6 +73,7 @@ fn measure(options: &Options) -> Result<(), Failure> {
 /// What is to be printed. When it is there, all that was started has ended.
 fn measure_in(run: &Run, options: &Options) -> Result<String, Failure> {
     options.plot.as_deref().map_or(Ok(()), plot::check)?;
+    users::allow_files(options.load.users().saturating_mul(1 + options.relays.len()))?;
     let mut started = Started::default();
     let address = match &options.server {
         Server::At(addresses) => first_that_listens(addresses)?,

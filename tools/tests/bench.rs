@@ -162,6 +162,18 @@ fn relays_are_started_beside_it_and_leave_nothing() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+#[test]
+fn connections_to_all_targets_have_files() {
+    let (relay, folder) = (Relay::start("bare"), tempfile::tempdir().unwrap());
+    let line = "ulimit -Sn 128 && exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", line, env!("CARGO_BIN_EXE_oicq-tools"), "bench"]);
+    command.arg(relay.address.to_string()).arg("--dir").arg(folder.path());
+    let options = "--ceiling --pairs 30 --rounds 1 --messages 100 --format json";
+    let output = command.args(options.split_whitespace()).output().unwrap();
+    assert_eq!(objects(&output).len(), 3 + 3 + 2);
+}
+
 /// Processes that a process has started.
 fn children(process: &Child) -> Vec<String> {
     let id = process.id();

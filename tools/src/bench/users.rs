@@ -112,7 +112,6 @@ impl Door<'_> {
 
     /// Logs users in, each on a connection of its own.
     pub(crate) fn log_in(&self, numbers: &[ServiceNumber]) -> Result<Vec<Member>, Failure> {
-        allow_files(numbers.len() as u64)?;
         self.run.doing("logging users in".to_owned(), numbers.len() as u64);
         let mut members = Vec::with_capacity(numbers.len());
         for numbers in numbers.chunks(AT_ONCE) {
@@ -189,6 +188,7 @@ impl Door<'_> {
                 Some(own) => connect_from(own, self.address)?,
             };
             socket.set_read_timeout(Some(patience))?;
+            socket.set_write_timeout(Some(patience))?;
             Stream::new(socket)
         };
         connect().map_err(|error| {
@@ -321,9 +321,9 @@ const fn remedy(code: Code, packet: Option<RequestType>) -> &'static str {
     }
 }
 
-/// Lets this process have so many connections.
-fn allow_files(connections: u64) -> Result<(), Failure> {
-    let needed = connections + FILES_RESERVED;
+/// Lets this process have so many connections, those to all servers and relays together.
+pub(crate) fn allow_files(connections: usize) -> Result<(), Failure> {
+    let needed = connections as u64 + FILES_RESERVED;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());
