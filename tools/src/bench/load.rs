@@ -145,9 +145,9 @@ impl Messages {
         let now = run.ns();
         let wait_ns = until_ns.saturating_sub(now).min(WAIT_NS_MAX);
         let count = self.poll.wait(Some(wait_ns)).map_err(|error| broken("a round", &error))?;
-        if count > 0 {
+        if count > 0 || self.under_way + self.replies == 0 {
             *last_ns = now;
-        } else if self.under_way + self.replies > 0 && now > *last_ns + run.patience_ns {
+        } else if now > last_ns.saturating_add(run.patience_ns) {
             return Err(self.missing(run.patience_ns));
         }
         let mut room = std::mem::take(&mut self.room);

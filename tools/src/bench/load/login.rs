@@ -127,7 +127,7 @@ impl Load for Logins {
             let is_open = tally.look(now);
             if count > 0 {
                 last_ns = now;
-            } else if now > last_ns + run.patience_ns {
+            } else if now > last_ns.saturating_add(run.patience_ns) {
                 return Err(silent(DOING, run.patience_ns));
             }
             for index in 0..count {
