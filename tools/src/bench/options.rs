@@ -397,8 +397,8 @@ fn page() -> Page {
         )
         .note(
             "What limits it, in the last table: its thread, when that had no time left; the \
-             generator, when that had none (the server can do more than is shown); else waiting, \
-             for the disk or because too little is under way.",
+             generator, when that had none (the server can do more than is shown); both; else \
+             waiting, for the disk, for other programs, or because too little is under way.",
         )
         .note(
             "In JSON each round is an object, and so is the summary of a server or relay, each \

@@ -189,6 +189,7 @@ fn work(measured: &[Measured]) -> Table {
             let limit = match work.limit() {
                 Limit::Server => "its thread",
                 Limit::Generator => "the generator",
+                Limit::Both => "both",
                 Limit::Waiting => "waiting",
                 Limit::Unknown => "?",
             };

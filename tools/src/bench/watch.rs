@@ -40,6 +40,8 @@ pub(crate) enum Limit {
     Server,
     /// The load generator: the server could do more than was measured.
     Generator,
+    /// Both: it cannot be told which of them comes first.
+    Both,
     /// Both had nothing to do for a part of the time: the disk, messages under way too few, or other programs.
     Waiting,
     /// The server's processor time is not known.
@@ -52,6 +54,7 @@ impl Limit {
         match self {
             Self::Server => "server",
             Self::Generator => "generator",
+            Self::Both => "both",
             Self::Waiting => "waiting",
             Self::Unknown => "unknown",
         }
@@ -59,9 +62,10 @@ impl Limit {
 }
 
 impl Work {
-    /// Who could not do more. Where both were busy it is the server that is measured.
+    /// Who could not do more.
     pub(crate) const fn limit(&self) -> Limit {
         match (self.server, self.generator) {
+            (Some(BUSY..), Some(BUSY..)) => Limit::Both,
             (Some(BUSY..), _) => Limit::Server,
             (_, Some(BUSY..)) => Limit::Generator,
             (Some(_), Some(_)) => Limit::Waiting,
@@ -225,6 +229,7 @@ mod tests {
         assert_eq!((work, work.limit()), (expected, Limit::Server));
         let work = Work { server: Some(60), generator: Some(97), others: None };
         assert_eq!(work.limit(), Limit::Generator);
+        assert_eq!(Work { server: Some(92), ..work }.limit(), Limit::Both);
         assert_eq!(Work { generator: Some(50), ..work }.limit(), Limit::Waiting);
         assert_eq!(Work { server: None, generator: Some(5), others: None }.limit(), Limit::Unknown);
     }
