@@ -10,7 +10,7 @@ use indicatif::HumanCount;
 use plotters::prelude::*;
 
 use super::report::Measured;
-use super::round::STEP_NS;
+use super::round::{Round, STEP_NS};
 use crate::failure::Failure;
 
 const SIZE: (u32, u32) = (1_000, 900);
@@ -95,10 +95,13 @@ fn latencies(area: &Area<'_>, measured: &[Measured]) -> Result<(), Box<dyn Error
         .label_style(FONT)
         .draw()?;
     for ((one, latency), color) in measured.iter().zip(&latencies).zip(COLORS) {
-        let points = (0..=NINES * POINTS_PER_NINE).map(|point| {
-            let nines = f64::from(point) / f64::from(POINTS_PER_NINE);
-            (nines, ms(latency.quantile(share(nines))).max(0.001))
-        });
+        // Of a thousand messages the last one is 99.9 % away: behind it nothing was measured.
+        let end = (latency.count().max(1) as f64).log10();
+        let nines =
+            (0..=NINES * POINTS_PER_NINE).map(|n| f64::from(n) / f64::from(POINTS_PER_NINE));
+        let points = nines
+            .take_while(|nines| *nines <= end)
+            .map(|nines| (nines, ms(latency.quantile(share(nines))).max(0.001)));
         let curve = LineSeries::new(points, color.stroke_width(2));
         chart.draw_series(curve)?.label(one.name).legend(move |at| key(at, color));
     }
@@ -114,10 +117,8 @@ fn latencies(area: &Area<'_>, measured: &[Measured]) -> Result<(), Box<dyn Error
 /// Time along the bottom, all rounds one behind the other; what arrived in a second upwards.
 fn rates(area: &Area<'_>, unit: &str, measured: &[Measured]) -> Result<(), Box<dyn Error>> {
     let step_s = STEP_NS as f64 / 1e9;
-    let per_second = |one: &Measured| -> Vec<f64> {
-        one.rounds.iter().flat_map(|round| &round.steps).map(|n| *n as f64 / step_s).collect()
-    };
-    let rates: Vec<_> = measured.iter().map(per_second).collect();
+    let rates: Vec<Vec<f64>> =
+        measured.iter().map(|one| one.rounds.iter().flat_map(per_second).collect()).collect();
     let highest = rates.iter().flatten().copied().fold(1.0, f64::max);
     let longest = rates.iter().map(Vec::len).max().unwrap_or(0).max(1);
     let mut chart = ChartBuilder::on(area)
@@ -149,6 +150,14 @@ fn rates(area: &Area<'_>, unit: &str, measured: &[Measured]) -> Result<(), Box<d
     Ok(())
 }
 
+/// What arrived in a second, by steps. A last step that the round has not filled is left out, where it is not all of it:
+/// less time is no lower rate.
+fn per_second(round: &Round) -> impl Iterator<Item = f64> {
+    let whole = usize::try_from(round.elapsed_ns / STEP_NS).unwrap_or(usize::MAX);
+    let step_s = round.elapsed_ns.clamp(1, STEP_NS) as f64 / 1e9;
+    round.steps.iter().take(whole.max(1)).map(move |n| *n as f64 / step_s)
+}
+
 /// The piece of a curve beside its name.
 fn key((x, y): (i32, i32), color: RGBColor) -> PathElement<(i32, i32)> {
     PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2))
@@ -163,7 +172,7 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::round::{Latency, Round};
+    use crate::bench::round::Latency;
     use crate::bench::watch::Work;
 
     fn measured(name: &'static str, times_us: std::ops::Range<u64>) -> Measured {
@@ -190,6 +199,18 @@ mod tests {
         for all in [vec![], vec![measured("server", 0..0)]] {
             picture(&mut String::new(), "", "logins", &all).unwrap();
         }
+    }
+
+    #[test]
+    fn a_step_that_is_not_full_is_no_lower_rate() {
+        let rates = |elapsed_ns| {
+            let mut one = measured("server", 0..0).rounds.remove(0);
+            one.elapsed_ns = elapsed_ns;
+            per_second(&one).collect::<Vec<_>>()
+        };
+        assert_eq!(rates(3 * STEP_NS), [100.0, 200.0, 150.0]);
+        assert_eq!(rates(3 * STEP_NS - 1), [100.0, 200.0]);
+        assert_eq!(rates(STEP_NS / 2), [200.0], "all there is");
     }
 
     #[test]
