@@ -53,7 +53,6 @@ fn each_load_runs_and_its_counts_agree_with_the_log() {
         for round in &objects[..2] {
             assert_eq!(round["count"], 300 * each, "{options}");
             assert_eq!(round["unit"], unit, "{options}");
-            assert!(round["cpu_percent"].is_u64(), "the server's process is found");
         }
     }
     let data = server.data().to_owned();

@@ -66,12 +66,23 @@ fn every_message_of_a_round_is_counted() {
             assert_eq!(whats, ["round", "summary"], "{options}");
             assert_eq!(objects[0]["count"], 2_003, "{options}");
             assert_eq!(objects[0]["target"], "server");
-            assert!(objects[0]["cpu_percent"].is_u64(), "its process is found");
             let times = ["p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns"];
             let times = times.map(|time| objects[1][time].as_u64().unwrap());
             assert!(times[0] > 0 && times.is_sorted(), "{times:?}");
         }
     }
+}
+
+#[test]
+fn shares_of_the_processor_are_told_where_a_round_is_long_enough() {
+    let relay = Relay::start("bare");
+    let address = relay.address.to_string();
+    let options = "--pairs 2 --rounds 1 --duration 400ms --warm-up 1ms --format json";
+    let output = bench(&[&address]).args(options.split_whitespace()).output().unwrap();
+    let round = &objects(&output)[0];
+    assert!(round["cpu_percent"].is_u64(), "its process is found: {round}");
+    assert!(round["generator_cpu_percent"].is_u64(), "{round}");
+    assert_eq!(round["elapsed_ns"], 400_000_000);
 }
 
 #[test]

@@ -33,6 +33,10 @@ pub(crate) struct Work {
 /// Above this a single thread has hardly any time left, in percent.
 const BUSY: u64 = 90;
 
+/// Over less time than this, shares are not told: the system counts in ticks, one or two of which are too little or
+/// too much.
+const TICKS_MIN: u64 = 20;
+
 /// Who could not do more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Limit {
@@ -77,6 +81,9 @@ impl Work {
     pub(crate) fn between(before: &Sample, after: &Sample) -> Self {
         let ns = after.at_ns.saturating_sub(before.at_ns).max(1);
         let ns_per_tick = 1_000_000_000 / clock_ticks_per_second().max(1);
+        if ns < TICKS_MIN * ns_per_tick {
+            return Self::default();
+        }
         let ticks =
             |one: fn(&Sample) -> Option<u64>| Some(one(after)?.saturating_sub(one(before)?));
         let percent = |ticks: u64| (ticks * ns_per_tick).saturating_mul(100) / ns;
@@ -227,6 +234,8 @@ mod tests {
         let work = Work::between(&sample(0, 0, 0, 0), &sample(100, 95, 50, 165));
         let expected = Work { server: Some(95), generator: Some(50), others: Some(20) };
         assert_eq!((work, work.limit()), (expected, Limit::Server));
+        let work = Work::between(&sample(0, 0, 0, 0), &sample(TICKS_MIN - 1, 1, 1, 2));
+        assert_eq!((work, work.limit()), (Work::default(), Limit::Unknown), "too short to tell");
         let work = Work { server: Some(60), generator: Some(97), others: None };
         assert_eq!(work.limit(), Limit::Generator);
         assert_eq!(Work { server: Some(92), ..work }.limit(), Limit::Both);
