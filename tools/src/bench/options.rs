@@ -261,8 +261,12 @@ impl Draft {
         only("--receivers", self.receivers.is_some(), &["broadcast"])?;
         only("--connections", self.connections.is_some(), &["idle", "login"])?;
         only("--ceiling", self.ceiling, &["pairs"])?;
-        only("--plot", self.plot.is_some(), &["pairs", "broadcast", "login"])?;
-        only("--messages", self.messages.is_some(), &["pairs", "broadcast", "login"])?;
+        let by_rounds = ["pairs", "broadcast", "login"];
+        only("--plot", self.plot.is_some(), &by_rounds)?;
+        only("--rounds", self.rounds.is_some(), &by_rounds)?;
+        only("--duration", self.duration_ns.is_some(), &by_rounds)?;
+        only("--warm-up", self.warm_up_ns.is_some(), &by_rounds)?;
+        only("--messages", self.messages.is_some(), &by_rounds)?;
         match name {
             "pairs" => Ok(Load::Pairs(self.pairs.unwrap_or(PAIRS))),
             "broadcast" => {
@@ -303,6 +307,13 @@ impl Draft {
 
     fn length(&self, targets: usize) -> Result<Length, Failure> {
         if let Some(messages) = self.messages {
+            for (option, given) in
+                [("--duration", self.duration_ns), ("--warm-up", self.warm_up_ns)]
+            {
+                if given.is_some() {
+                    return Err(Failure::option(option, "a round of --messages has no time"));
+                }
+            }
             return Ok(Length::Messages(messages));
         }
         let warm_up_ns = self.warm_up_ns.unwrap_or(ns(WARM_UP));
@@ -581,6 +592,11 @@ mod tests {
             (
                 "127.0.0.1:1 --load idle --rate 5",
                 "--rate: it is for --load pairs and --load broadcast",
+            ),
+            ("127.0.0.1:1 --load idle --rounds 2", "--rounds: it is for --load pairs"),
+            (
+                "127.0.0.1:1 --messages 5 --warm-up 1s",
+                "--warm-up: a round of --messages has no time",
             ),
             ("127.0.0.1:1 --load login --ceiling", "--ceiling: it is for --load pairs"),
             ("127.0.0.1:1 --duration 5", "--duration: \"5\" was given, expected a time"),
