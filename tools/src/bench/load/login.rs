@@ -83,7 +83,12 @@ impl Logins {
             Err(error) => return Err(broken(DOING, &error)),
         };
         let (bytes, mut at) = (&self.room[..read], 0);
-        while let Ok(Some(frame)) = cut_for_client(&bytes[at..], Kind::User, CONTENT_BYTES_MAX) {
+        loop {
+            let frame = match cut_for_client(&bytes[at..], Kind::User, CONTENT_BYTES_MAX) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(_) => return Err(unexpected(DOING, 0, &bytes[at..])),
+            };
             at += frame.length();
             let packet_type = frame.header.packet_type;
             let is_expected = match ServerPacket::decode(packet_type, frame.content) {
