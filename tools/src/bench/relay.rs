@@ -149,6 +149,8 @@ impl Relay {
             let socket = match self.listener.accept() {
                 Ok((socket, _)) => socket,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                // It has ended before it was taken.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
                 Err(error) => return Err(error),
             };
             self.poll.add(&socket, self.ends.len())?;
