@@ -1,8 +1,8 @@
 //! What a measurement starts beside itself: a server or a relay as a process of its own, from the line in which it
 //! says where it listens to its end.
 //!
-//! A child ends when it is dropped, and when the process that has started it ends, however that happens. Neither for its
-//! line nor for its end is it waited longer than for anything else in a measurement.
+//! A child ends when it is dropped, and when the process that has started it ends, however that happens. Nobody waits
+//! longer for its line, or for its end, than for anything else in a measurement.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -163,8 +163,8 @@ const SERVER_OPTIONS: &[&str] = &[
 ];
 
 /// The beginning of a child: ties its life to that of the process `parent`, and becomes what it was started for.
-/// (It is the child that must ask for that, and a program that is started knows nothing of it. The signal is one that no
-/// program can put off: where the parent has ended, nobody is left to end the child in another way.)
+/// (It is the child that must ask for that, and a program that is started knows nothing of it. The signal is one that
+/// no program can put off: where the parent has ended, nobody is left to end the child in another way.)
 pub(crate) fn become_child(parent: &OsStr, arguments: &[OsString]) -> Result<(), Failure> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| Failure::Failed(format!("cannot tie a process to its parent: {error}")))?;

@@ -150,8 +150,8 @@ fn rates(area: &Area<'_>, unit: &str, measured: &[Measured]) -> Result<(), Box<d
     Ok(())
 }
 
-/// What arrived in a second, by steps. A last step that the round has not filled is left out, where it is not all of it:
-/// less time is no lower rate.
+/// What arrived in a second, by steps. A last step that the round has not filled is left out, where it is not all
+/// there is: less time is no lower rate.
 fn per_second(round: &Round) -> impl Iterator<Item = f64> {
     let whole = usize::try_from(round.elapsed_ns / STEP_NS).unwrap_or(usize::MAX);
     let step_s = round.elapsed_ns.clamp(1, STEP_NS) as f64 / 1e9;

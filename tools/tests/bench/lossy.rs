@@ -32,8 +32,8 @@ pub enum Fate {
     Cut,
 }
 
-/// `oicq-tools` that ends with the thread that starts it, however that ends. (A program that is started knows nothing of
-/// who has started it; so it begins as one that does.)
+/// `oicq-tools` that ends with the thread that starts it, however that ends. (A program that is started knows nothing
+/// of who has started it; so it begins as one that does.)
 pub fn tools() -> Command {
     let program = env!("CARGO_BIN_EXE_oicq-tools");
     let mut command = Command::new(program);
