@@ -10,6 +10,8 @@ mod relay;
 
 #[path = "end_to_end/backup.rs"]
 mod backup;
+#[path = "end_to_end/bench.rs"]
+mod bench;
 #[path = "end_to_end/black_box.rs"]
 mod black_box;
 #[path = "end_to_end/calls.rs"]

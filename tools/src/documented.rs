@@ -59,6 +59,7 @@ fn fits(value: &Value, kind: &str) -> bool {
     }
     match kind {
         "number" | "user" | "seq" => value.is_u64(),
+        "fraction" => value.as_f64().is_some_and(|fraction| fraction >= 0.0),
         "string" => value.is_string(),
         "number or string" => value.is_u64() || value.is_string(),
         "time" => value.as_str().is_some_and(|text| text.len() == 24 && text.ends_with('Z')),

@@ -4,6 +4,7 @@
 //! has, stands in the command's own file.
 
 mod backup;
+mod bench;
 mod bisect;
 mod black_box;
 mod client;
@@ -91,6 +92,7 @@ const COMMANDS: &[Command] = &[
         about: client::ABOUT,
         run: client::run,
     },
+    Command { name: "bench", arguments: bench::ARGUMENTS, about: bench::ABOUT, run: bench::run },
 ];
 
 fn main() -> ExitCode {

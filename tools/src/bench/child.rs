@@ -1,0 +1,197 @@
+//! What a measurement starts beside itself: a server or a relay as a process of its own, from the line in which it
+//! says where it listens to its end.
+//!
+//! A child ends when it is dropped, and when the process that has started it ends, however that happens. Nobody waits
+//! longer for its line, or for its end, than for anything else in a measurement.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{self, ChildStdout, Command, Stdio};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, getppid, getrlimit, kill_process, pidfd_open,
+    set_parent_process_death_signal, setrlimit,
+};
+
+use super::relay::{Relay, Sort};
+use super::run::Run;
+use super::stream::timespec;
+use crate::failure::Failure;
+
+/// The argument behind `bench` that makes this program the beginning of a child. It is for [`Child`] alone.
+pub(crate) const BECOME: &str = "--become";
+
+/// The longest first line of a child.
+const LINE_BYTES_MAX: usize = 4_096;
+/// Between two looks at whether the measurement is to stop.
+const LOOK_NS: u64 = 250_000_000;
+
+/// A process that listens.
+pub(crate) struct Child {
+    process: Process,
+    /// Open while it runs: what it says behind its first line must not meet a closed pipe.
+    _says: ChildStdout,
+    pub(crate) address: SocketAddr,
+}
+
+/// A process that ends when this is dropped.
+struct Process {
+    process: process::Child,
+    /// How long it may take to end.
+    patience_ns: u64,
+}
+
+impl Child {
+    /// Starts a server with these options behind those of a measurement, and its log in `folder`.
+    pub(crate) fn server(
+        run: &Run,
+        program: &Path,
+        folder: &Path,
+        options: &[OsString],
+    ) -> Result<Self, Failure> {
+        let mut arguments: Vec<OsString> = vec![program.into()];
+        arguments.extend(SERVER_OPTIONS.iter().map(OsString::from));
+        arguments.extend(["--data".into(), folder.join("store").into()]);
+        arguments.extend_from_slice(options);
+        Self::start(run, &arguments, &program.display().to_string())
+    }
+
+    /// Starts a relay, which writes what it writes in `folder`.
+    pub(crate) fn relay(run: &Run, sort: Sort, folder: &Path) -> Result<Self, Failure> {
+        let cannot = |error| Failure::Failed(format!("cannot find this program: {error}"));
+        let program = env::current_exe().map_err(cannot)?;
+        let mut arguments = vec![program.into()];
+        arguments.extend(["bench", "--relay", sort.name(), "--dir"].map(OsString::from));
+        arguments.push(folder.into());
+        Self::start(run, &arguments, &format!("the {} relay", sort.name()))
+    }
+
+    fn start(run: &Run, arguments: &[OsString], what: &str) -> Result<Self, Failure> {
+        let cannot = |error: io::Error| Failure::Failed(format!("cannot start {what}: {error}"));
+        let mut command = Command::new(env::current_exe().map_err(cannot)?);
+        command.args(["bench", BECOME]).arg(process::id().to_string()).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let process = command.spawn().map_err(cannot)?;
+        let mut process = Process { process, patience_ns: run.patience_ns };
+        let address_in = |line: &str| line.trim_end().strip_prefix("listening on ")?.parse().ok();
+        if let Some(mut says) = process.process.stdout.take() {
+            let line = first_line(run, &mut says, what)?;
+            if let Some(address) = address_in(&line) {
+                return Ok(Self { process, _says: says, address });
+            }
+        }
+        Err(Failure::Failed(format!(
+            "{what} does not say where it listens; what it says instead stands before this line"
+        )))
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.process.id()
+    }
+}
+
+/// What a child says up to the end of its first line, or all that it says where it ends before.
+fn first_line(run: &Run, says: &mut ChildStdout, what: &str) -> Result<String, Failure> {
+    let cannot = |error: io::Error| Failure::Failed(format!("cannot start {what}: {error}"));
+    let until_ns = run.ns().saturating_add(run.patience_ns);
+    let mut line = Vec::new();
+    loop {
+        let now_ns = run.ns();
+        run.look(now_ns)?;
+        if now_ns >= until_ns {
+            let s = run.patience_ns as f64 / 1e9;
+            return Err(Failure::Failed(format!("{what} has not said for {s} s where it listens")));
+        }
+        if !is_ready(&*says, LOOK_NS.min(until_ns - now_ns)).map_err(cannot)? {
+            continue;
+        }
+        let mut room = [0; 256];
+        let count = says.read(&mut room).map_err(cannot)?;
+        line.extend_from_slice(&room[..count]);
+        if count == 0 || line.contains(&b'\n') || line.len() > LINE_BYTES_MAX {
+            let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            return Ok(String::from_utf8_lossy(line).into_owned());
+        }
+    }
+}
+
+/// Whether something can be read, or a process has ended, within so many nanoseconds.
+fn is_ready(file: impl AsFd, patience_ns: u64) -> io::Result<bool> {
+    match poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&timespec(patience_ns))) {
+        Ok(count) => Ok(count > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // In order, so that a server writes down what it has; one that has ended needs no signal.
+        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+            let ends = pidfd_open(pid, PidfdFlags::empty());
+            if ends.is_ok_and(|end| matches!(is_ready(end, self.patience_ns), Ok(false))) {
+                let _ = self.process.kill();
+            }
+        }
+        let _ = self.process.wait();
+    }
+}
+
+/// A server on a free port, without limits that a load would meet.
+const SERVER_OPTIONS: &[&str] = &[
+    "--listen",
+    "127.0.0.1:0",
+    "--registrations",
+    "0",
+    "--connections",
+    "0",
+    "--login-failures",
+    "0",
+    "--requests",
+    "0,0",
+    "--password-cost",
+    "8,1",
+];
+
+/// The beginning of a child: ties its life to that of the process `parent`, and becomes what it was started for.
+/// (It is the child that must ask for that, and a program that is started knows nothing of it. The signal is one that
+/// no program can put off: where the parent has ended, nobody is left to end the child in another way.)
+pub(crate) fn become_child(parent: &OsStr, arguments: &[OsString]) -> Result<(), Failure> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| Failure::Failed(format!("cannot tie a process to its parent: {error}")))?;
+    let is_parent = |pid: Pid| parent == pid.as_raw_nonzero().to_string().as_str();
+    if !getppid().is_some_and(is_parent) {
+        // It has ended before it was asked about.
+        return Ok(());
+    }
+    let Some((program, arguments)) = arguments.split_first() else { return Ok(()) };
+    let error = Command::new(program).args(arguments).exec();
+    Err(Failure::Failed(format!("cannot start {}: {error}", Path::new(program).display())))
+}
+
+/// Runs a relay until the process ends, and says where it listens.
+pub(crate) fn relay(sort: Sort, folder: &Path) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::Failed(format!("the {} relay: {error}", sort.name()));
+    let in_folder = |error: io::Error| {
+        Failure::Failed(format!("cannot make a file in {}: {error}", folder.display()))
+    };
+    // Where the system does not allow it, the relay says so when connections are too many.
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let mut relay = Relay::start(sort, folder).map_err(in_folder)?;
+    let mut out = io::stdout();
+    let address = relay.address().map_err(failed)?;
+    writeln!(out, "listening on {address}").and_then(|()| out.flush()).map_err(failed)?;
+    loop {
+        relay.turn(None).map_err(failed)?;
+    }
+}

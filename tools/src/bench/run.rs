@@ -1,0 +1,99 @@
+//! What all parts of a measurement share while it goes on: the clock, how long anything is waited for, the bar on the
+//! terminal, and whether somebody wants it to stop.
+
+use std::cell::Cell;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use rustix::thread::set_current_timer_slack;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::clock::Clock;
+use crate::failure::Failure;
+
+/// Time between two movements of the bar: drawing takes time from what is measured.
+const TICK_NS: u64 = 250_000_000;
+
+/// A measurement that goes on.
+pub(crate) struct Run {
+    clock: Clock,
+    stopped: Arc<AtomicBool>,
+    bar: ProgressBar,
+    next_tick_ns: Cell<u64>,
+    /// How long nothing may happen before it has failed.
+    pub(crate) patience_ns: u64,
+}
+
+impl Run {
+    /// Begins. From now on Ctrl-C and SIGTERM end it in order, so that what was started and made goes with it; the
+    /// second one ends it at once.
+    pub(crate) fn begin(patience_ns: u64) -> Result<Self, Failure> {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let cannot = |error| Failure::Failed(format!("cannot wait for signals: {error}"));
+        for signal in [SIGINT, SIGTERM] {
+            let watch = || {
+                flag::register_conditional_shutdown(signal, 1, Arc::clone(&stopped))?;
+                flag::register(signal, Arc::clone(&stopped))
+            };
+            watch().map_err(cannot)?;
+        }
+        // Otherwise the kernel may wake this thread so late that it shows in the latencies of a steady rate.
+        let _ = set_current_timer_slack(NonZeroU64::new(1));
+        let (clock, next_tick_ns) = (Clock::start(), Cell::new(0));
+        Ok(Self { clock, stopped, bar: bar(), next_tick_ns, patience_ns })
+    }
+
+    /// Nanoseconds since it began.
+    pub(crate) fn ns(&self) -> u64 {
+        self.clock.ns()
+    }
+
+    /// Moves the bar, and fails once it is to stop.
+    pub(crate) fn look(&self, now_ns: u64) -> Result<(), Failure> {
+        self.check_stopped()?;
+        if now_ns >= self.next_tick_ns.get() {
+            self.next_tick_ns.set(now_ns + TICK_NS);
+            self.bar.tick();
+        }
+        Ok(())
+    }
+
+    /// Fails once it is to stop.
+    pub(crate) fn check_stopped(&self) -> Result<(), Failure> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(Failure::Failed("stopped before it was done".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Says on the bar what is being done, and how many steps of it there are.
+    pub(crate) fn doing(&self, what: String, steps: u64) {
+        self.bar.set_length(steps);
+        self.bar.set_position(0);
+        self.bar.set_message(what);
+    }
+
+    /// So many steps of it are done.
+    pub(crate) fn done(&self, steps: u64) {
+        self.bar.set_position(steps);
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A bar on standard error, if that is a terminal. It moves when it is told to: a thread that moves it would be one
+/// more for the processor.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}
