@@ -54,11 +54,16 @@ impl Ring {
         // What a file begins with is paid for by at least as much behind it.
         let bytes_full = (self.bytes_max / FILES).max(length.saturating_mul(2));
         self.make_room(bytes_full);
+        let path = self.path(first_step);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(self.path(first_step))?;
+        let mut file = options.open(&path)?;
         self.closed.retain(|(closed, _)| *closed != first_step);
-        file.write_all(bytes)?;
+        if let Err(error) = file.write_all(bytes) {
+            // Nobody would count it, and the next try has another name.
+            remove(&path);
+            return Err(error);
+        }
         self.current = Some(Current { first_step, file, bytes: length, bytes_full });
         Ok(())
     }
@@ -90,16 +95,20 @@ impl Ring {
         while all.saturating_add(more) > self.bytes_max
             && let Some((first_step, bytes)) = self.closed.pop_front()
         {
-            // One that somebody else has removed is gone as well.
-            if let Err(error) = std::fs::remove_file(self.path(first_step)) {
-                ::log::debug!("{}: {error}", self.path(first_step).display());
-            }
+            remove(&self.path(first_step));
             all -= bytes;
         }
     }
 
     fn path(&self, first_step: u64) -> PathBuf {
         self.folder.join(name(first_step))
+    }
+}
+
+/// Removes a file. One that somebody else has removed is gone as well.
+fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        ::log::debug!("{}: {error}", path.display());
     }
 }
 
@@ -145,6 +154,19 @@ mod tests {
         let names = names(folder.path());
         assert!(names.contains(&name(9)) && names.contains(&"notes.txt".to_owned()));
         assert!(!names.contains(&name(1)) && names.contains(&name(8)), "{names:?}");
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_begun_is_not_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ring = Ring::open(folder.path(), 8_000).unwrap();
+        ring.begin(1, &[1; 900]).unwrap();
+        for step in 2..20 {
+            // A disk without room.
+            std::os::unix::fs::symlink("/dev/full", folder.path().join(name(step))).unwrap();
+            assert!(ring.begin(step, &[1; 900]).is_err());
+        }
+        assert_eq!(names(folder.path()), [name(1)]);
     }
 
     #[test]
