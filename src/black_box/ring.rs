@@ -34,7 +34,7 @@ struct Current {
 impl Ring {
     /// The files of a folder, which is made where it does not exist.
     pub(super) fn open(folder: &Path, bytes_max: u64) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        make(folder)?;
         let mut closed = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
@@ -54,6 +54,8 @@ impl Ring {
         // What a file begins with is paid for by at least as much behind it.
         let bytes_full = (self.bytes_max / FILES).max(length.saturating_mul(2));
         self.make_room(bytes_full);
+        // Somebody may have removed it, with all that it held.
+        make(&self.folder)?;
         let path = self.path(first_step);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
@@ -103,6 +105,10 @@ impl Ring {
     fn path(&self, first_step: u64) -> PathBuf {
         self.folder.join(name(first_step))
     }
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Removes a file. One that somebody else has removed is gone as well.
@@ -167,6 +173,18 @@ mod tests {
             assert!(ring.begin(step, &[1; 900]).is_err());
         }
         assert_eq!(names(folder.path()), [name(1)]);
+    }
+
+    #[test]
+    fn a_folder_that_somebody_has_removed_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("black-box");
+        let mut ring = Ring::open(&folder, 8_000).unwrap();
+        ring.begin(1, &[1; 900]).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        ring.append(&[2; 100]).unwrap();
+        ring.begin(2, &[1; 900]).unwrap();
+        assert_eq!(names(&folder), [name(2)]);
     }
 
     #[test]
