@@ -130,6 +130,10 @@ pub const PASSWORD_PASSES: u32 = 2;
 /// days of a small one.
 pub const BLACK_BOX_BYTES: u64 = 64 << 20;
 
+/// What a server counts as long as it runs, such as its steps or the bytes of a connection, never comes to this. A
+/// recording that says more is damaged.
+pub const COUNT_MAX: u64 = 1 << 62;
+
 /// Bytes of one log file, unless told otherwise.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// Bytes at the end of a log file which, as long as there is no room for another file, are left to a server that

@@ -15,6 +15,7 @@ use super::writer::kept_at;
 use crate::codec::Reader;
 use crate::engine::Settings;
 use crate::id::Now;
+use crate::limits::COUNT_MAX;
 
 /// The files of a folder that are a recording.
 pub struct Recording {
@@ -138,7 +139,9 @@ impl BoxFile {
             }
             Err(error) => return Err(error),
         }
+        let counts = |header: &Header| header.first_step.max(header.seq.0) < COUNT_MAX;
         Ok(match Header::decode(&bytes) {
+            Ok(header) if !counts(&header) => Err(Unreadable::NoHeader(path)),
             Ok(header) => Ok(Self { path, header, length }),
             Err(HeaderFault::NoHeader) => Err(Unreadable::NoHeader(path)),
             Err(HeaderFault::Newer) => Err(Unreadable::Newer(path)),
