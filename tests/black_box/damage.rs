@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use oicq::black_box::{FOLDER, LogHistory, Recording, Replay};
+use oicq::black_box::{Answer, FOLDER, LogHistory, Recording, Replay};
 use oicq::engine::{Engine, KeptError, Settings};
 use oicq::id::{MonoMillis, Now, UnixMillis};
 use oicq::log::DiskStorage;
@@ -13,6 +13,7 @@ use super::chance::packets::settings;
 use super::chance::{self, Chance};
 use super::kit::replayed::replay;
 use super::recorded::{Form, Recorded, record};
+use super::rewrite::{Owned, rewrite};
 
 /// The steps that replay without a difference.
 fn steps(folder: &Path) -> u64 {
@@ -167,6 +168,34 @@ fn sessions_that_have_counted_too_far_are_none() {
         *field = [0xFF; 8];
         assert_eq!(restored(&damaged), Err(KeptError::Layout), "{what}");
     }
+}
+
+#[test]
+fn no_number_that_an_answer_can_tell_is_too_large() {
+    let mut changed = 0;
+    for seed in chance::seeds(8) {
+        println!("OICQ_SEED={seed}");
+        let mut chance = Chance::new(seed);
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&mut chance);
+        record(folder.path(), &mut chance, &settings, Form::WHOLE, &[200]);
+        let recording = Recording::open(&folder.path().join(FOLDER)).unwrap();
+        rewrite(&recording.files()[0], |all| {
+            for entry in all {
+                let Owned::Answer(answer) = entry else { continue };
+                changed += 1;
+                match answer {
+                    Answer::Waiting { bytes, .. } | Answer::Acknowledged(bytes) => {
+                        *bytes = u64::MAX
+                    }
+                    Answer::Full { .. } => {}
+                }
+            }
+        });
+        // That something goes differently is no wonder.
+        assert!(may_be_replayed(folder.path()));
+    }
+    assert!(changed > 100, "{changed} answers");
 }
 
 /// Does all that is done with a recording, and takes whatever comes of it. Whether a step was taken.
