@@ -93,6 +93,8 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 /// Files that connections leave to the log, the poller, the listeners and the standard streams.
 pub const FILES_RESERVED: usize = 64;
+/// Those of them that connections may take which have been closed, and which the other end has not hung up yet.
+pub const FILES_LINGERING: usize = 32;
 /// The first look at whether messages were acknowledged comes this long after they were sent, in
 /// milliseconds; the time doubles from look to look.
 pub const ACKNOWLEDGED_MS_MIN: u64 = 1;
@@ -130,6 +132,10 @@ pub const PASSWORD_PASSES: u32 = 2;
 /// days of a small one.
 pub const BLACK_BOX_BYTES: u64 = 64 << 20;
 
+/// What a server counts as long as it runs, such as its steps or the bytes of a connection, never comes to this. A
+/// recording that says more is damaged.
+pub const COUNT_MAX: u64 = 1 << 62;
+
 /// Bytes of one log file, unless told otherwise.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// Bytes at the end of a log file which, as long as there is no room for another file, are left to a server that
@@ -140,6 +146,8 @@ pub const LOG_RESERVE_BYTES: u64 = 1 << 20;
 pub const LOG_RESERVE_PART: u64 = 16;
 
 const _: () = {
+    // The log, the recording, the poller and what wakes it take some 15 files, and each listener another.
+    assert!(FILES_LINGERING + 20 <= FILES_RESERVED);
     assert!(OUTPUT_BYTES_LOW < OUTPUT_BYTES_HIGH && OUTPUT_BYTES_HIGH < OUTPUT_BYTES_MAX);
     // A message and its header fields fit the content of a session's packet, and so does a piece of a file.
     assert!(MESSAGE_BYTES + 16 < CONTENT_BYTES_IN_SESSION as usize);

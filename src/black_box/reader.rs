@@ -17,6 +17,7 @@ use super::writer::kept_at;
 use crate::codec::Reader;
 use crate::engine::Settings;
 use crate::id::Now;
+use crate::limits::COUNT_MAX;
 
 /// The files of a folder that are a recording.
 pub struct Recording {
@@ -140,12 +141,13 @@ impl BoxFile {
             }
             Err(error) => return Err(error),
         }
+        let counts = |header: &Header| header.first_step.max(header.seq.0) < COUNT_MAX;
         Ok(match Header::decode(&bytes) {
-            Ok(header) if header.first_step == first_step => {
+            Ok(header) if header.first_step == first_step && counts(&header) => {
                 let end = end(&file, &header)?;
                 Ok(Self { path, header, end })
             }
-            // A file that was to be reused, and still has the header of the older one.
+            // Or a file that was to be reused, and still has the header of the older one.
             Ok(_) | Err(HeaderFault::NoHeader) => Err(Unreadable::NoHeader(path)),
             Err(HeaderFault::Newer) => Err(Unreadable::Newer(path)),
         })

@@ -45,7 +45,7 @@ struct Current {
 impl Ring {
     /// The files of a folder, which is made where it does not exist.
     pub(super) fn open(folder: &Path, bytes_max: u64, reuses: bool) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        make(folder)?;
         let mut closed = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
@@ -63,6 +63,8 @@ impl Ring {
         self.end();
         // What a file begins with is paid for by at least as much behind it.
         let full = (self.bytes_max / FILES).max((bytes.len() as u64).saturating_mul(2));
+        // Somebody may have removed it, with all that it held.
+        make(&self.folder)?;
         let path = self.path(first_step);
         // Blocks that are there already are written to at a fraction of the cost of new ones.
         let reused = self
@@ -70,11 +72,17 @@ impl Ring {
             .filter(|oldest| std::fs::rename(self.path(oldest.first_step), &path).is_ok());
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(reused.is_none()).mode(0o600);
-        let file = options.open(path)?;
+        let file = options.open(&path)?;
         self.closed.retain(|closed| closed.first_step != first_step);
         let length = reused.map_or(0, |closed| closed.length);
-        self.current = Some(Current { first_step, file, end: 0, length, full });
-        self.append(bytes)
+        let mut current = Current { first_step, file, end: 0, length, full };
+        if let Err(error) = current.append(bytes) {
+            // Nobody would count it, and the next try has another name.
+            remove(&path);
+            return Err(error);
+        }
+        self.current = Some(current);
+        Ok(())
     }
 
     /// Adds bytes to the current file. After an error nothing may be added to it any more.
@@ -98,11 +106,12 @@ impl Ring {
         }
     }
 
-    /// Removes the oldest files, so that there is room for another. The last of them is left to be reused where
-    /// it is no larger than that: it counts no more either way.
+    /// Removes the oldest files, so that there is room for another. The last of them is left to be reused where it is no
+    /// larger than that. The newest stays, however large a single turn has made it: it has what happened last.
     fn make_room(&mut self, more: u64) -> Option<Closed> {
         let mut all = self.closed.iter().map(|closed| closed.length).sum::<u64>();
         while all.saturating_add(more) > self.bytes_max
+            && self.closed.len() > 1
             && let Some(oldest) = self.closed.pop_front()
         {
             all -= oldest.length;
@@ -110,11 +119,7 @@ impl Ring {
             if is_last && all.saturating_add(oldest.length) <= self.bytes_max && self.reuses {
                 return Some(oldest);
             }
-            // One that somebody else has removed is gone as well.
-            let path = self.path(oldest.first_step);
-            if let Err(error) = std::fs::remove_file(&path) {
-                ::log::debug!("{}: {error}", path.display());
-            }
+            remove(&self.path(oldest.first_step));
         }
         None
     }
@@ -139,6 +144,17 @@ impl Current {
         self.end = end;
         self.length = self.length.max(end + END_MARK.len() as u64);
         Ok(())
+    }
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Removes a file. One that somebody else has removed is gone as well.
+fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        ::log::debug!("{}: {error}", path.display());
     }
 }
 
@@ -211,6 +227,31 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_could_not_be_begun_is_not_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ring = Ring::open(folder.path(), 8_000, true).unwrap();
+        ring.begin(1, &[1; 900]).unwrap();
+        for step in 2..20 {
+            // A disk without room.
+            std::os::unix::fs::symlink("/dev/full", folder.path().join(name(step))).unwrap();
+            assert!(ring.begin(step, &[1; 900]).is_err());
+        }
+        assert_eq!(names(folder.path()), [name(1)]);
+    }
+
+    #[test]
+    fn a_folder_that_somebody_has_removed_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("black-box");
+        let mut ring = Ring::open(&folder, 8_000, true).unwrap();
+        ring.begin(1, &[1; 900]).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        ring.append(&[2; 100]).unwrap();
+        ring.begin(2, &[1; 900]).unwrap();
+        assert_eq!(names(&folder), [name(2)]);
+    }
+
+    #[test]
     fn a_file_that_begins_with_much_gets_as_much_behind_it() {
         let folder = tempfile::tempdir().unwrap();
         let mut ring = Ring::open(folder.path(), 800, true).unwrap();
@@ -220,6 +261,8 @@ mod tests {
         ring.append(&[2; 100]).unwrap();
         assert!(ring.is_full());
         ring.begin(2, &[1; 5_000]).unwrap();
-        assert_eq!(names(folder.path()), [name(2)]);
+        assert_eq!(names(folder.path()), [name(1), name(2)], "what happened last stays");
+        ring.begin(3, &[1; 5_000]).unwrap();
+        assert_eq!(names(folder.path()), [name(2), name(3)]);
     }
 }

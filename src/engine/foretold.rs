@@ -7,7 +7,9 @@ use super::kept::{self, KeptError};
 use super::{Engine, Stage};
 use crate::codec::{Reader, Short, Write};
 use crate::id::{ConnectionId, ServiceNumber};
-use crate::limits::CONTENT_BYTES_IN_SESSION;
+
+/// Bytes that a refusal is told in, at most: it quotes a few characters of the statement.
+const REFUSAL_BYTES: u32 = 1 << 12;
 
 /// What the next search comes to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,7 +68,7 @@ impl Foretold {
     /// If the bytes are none.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, Short> {
         match reader.u8()? {
-            0 => Ok(Self::Refused(reader.u32()?.min(CONTENT_BYTES_IN_SESSION))),
+            0 => Ok(Self::Refused(reader.u32()?.min(REFUSAL_BYTES))),
             1 => Foregone::restore(reader).map(Self::Found).map_err(|_| Short),
             _ => Err(Short),
         }
@@ -94,5 +96,21 @@ impl Engine {
         {
             peer.stage = Stage::Foregone(Box::new(foregone));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::decide::search::BadQuery;
+    use crate::wire::{Code, Notice};
+
+    #[test]
+    fn whatever_is_told_of_a_refusal_fits_a_packet() {
+        let mut reader = Reader::new(&[0, 0xFF, 0xFF, 0xFF, 0xFF]);
+        let Ok(Foretold::Refused(bytes)) = Foretold::read(&mut reader) else { panic!("none") };
+        let mut text = Vec::new();
+        Notice::write(0x0B, Code::BadQuery, BadQuery::foretold(bytes), &mut text);
+        assert!(u16::try_from(text.len()).is_ok(), "{} bytes are no string", text.len());
     }
 }

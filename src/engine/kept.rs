@@ -16,6 +16,7 @@ use super::{Engine, Settings};
 use crate::codec::charset::Charset;
 use crate::codec::{Reader, Short, Write, address};
 use crate::id::{ConnectionId, MonoMillis, Now, Place, Seq, ServiceNumber, UnixMillis};
+use crate::limits::COUNT_MAX;
 use crate::state::State;
 use crate::state::decide::search::Search;
 use crate::wire::Kind;
@@ -170,7 +171,7 @@ impl Engine {
         let mut engine = Self::new(settings, state);
         engine.now.mono = MonoMillis(reader.u64()?);
         engine.now.wall = UnixMillis(reader.u64()?);
-        engine.arrivals = reader.u64()?;
+        engine.arrivals = count(reader)?;
         for _ in 0..reader.u32()? {
             engine.restore_peer(reader, &place)?;
         }
@@ -320,12 +321,12 @@ fn read_peer(
     };
     let extensions = Extensions::grant(reader.u32()?);
     let sessionless_since = MonoMillis(reader.u64()?);
-    let arrival = reader.u64()?;
+    let arrival = count(reader)?;
     let sent = |reader: &mut Reader<'_>| {
         Ok(Sent { end: reader.u64()?, to: number(reader)?, seq: Seq(reader.u64()?) })
     };
     let unacknowledged: VecDeque<_> = list(reader, sent)?.into();
-    let emitted = reader.u64()?;
+    let emitted = count(reader)?;
     let mut presence = Presence::Offline;
     let session = if flag(reader)? {
         let number = number(reader)?;
@@ -378,6 +379,12 @@ pub(super) fn list<T>(
         items.push(item(reader)?);
     }
     Ok(items)
+}
+
+/// A number that is counted up.
+pub(super) fn count(reader: &mut Reader<'_>) -> Result<u64, KeptError> {
+    let count = reader.u64()?;
+    if count < COUNT_MAX { Ok(count) } else { Err(KeptError::Layout) }
 }
 
 pub(super) fn flag(reader: &mut Reader<'_>) -> Result<bool, KeptError> {

@@ -97,7 +97,7 @@ impl Passwords {
     }
 
     pub(super) fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), KeptError> {
-        self.tickets = reader.u64()?;
+        self.tickets = kept::count(reader)?;
         let is_at_work = kept::flag(reader)?;
         let waiting = reader.u32()?;
         if is_at_work {

@@ -65,6 +65,11 @@ impl Connections {
         Ok(id)
     }
 
+    /// How many there are, those that are closed and not yet over included.
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.slab.is_empty()

@@ -121,6 +121,10 @@ impl Server {
         let mut accepted = 0;
         while let Some(listener) = self.listeners.get(at).filter(|_| accepted < ACCEPTS_PER_TURN) {
             accepted += 1;
+            if self.connections.len() >= self.files_max {
+                // Those that were turned away and have not hung up give way soon.
+                return self.pause_accepting();
+            }
             match listener.accept() {
                 Accepted::Connection(socket, peer) => {
                     self.starved = false;
@@ -134,16 +138,19 @@ impl Server {
                 Accepted::Gone => {}
                 Accepted::Nobody => break,
                 Accepted::Starved(error) => {
-                    // It would be reported again at once, and again in vain.
                     if !mem::replace(&mut self.starved, true) {
                         ::log::warn!("cannot accept connections for a while: {error}");
                     }
-                    self.accepting_from = Some(self.now.mono.plus(ACCEPT_PAUSE_MS));
-                    self.report_listeners(false);
-                    return;
+                    return self.pause_accepting();
                 }
             }
         }
+    }
+
+    /// Those who wait would be reported again at once, and again in vain.
+    fn pause_accepting(&mut self) {
+        self.accepting_from = Some(self.now.mono.plus(ACCEPT_PAUSE_MS));
+        self.report_listeners(false);
     }
 
     fn report_listeners(&self, wanted: bool) {

@@ -34,7 +34,7 @@ use crate::cli::progress::Reading;
 use crate::cli::settings::{Options, Timeouts};
 use crate::engine::{Engine, Host, Input, StorageFull};
 use crate::id::{ConnectionId, MonoMillis, Now, Place, Seq, UnixMillis};
-use crate::limits::{READ_BYTES_PER_TURN, SHUTDOWN_MS};
+use crate::limits::{FILES_LINGERING, READ_BYTES_PER_TURN, SHUTDOWN_MS};
 use crate::log::{DiskStorage, Log, OpenError, Recovery};
 use crate::state::{Stamp, State};
 
@@ -77,7 +77,9 @@ pub struct Server {
     timeouts: Timeouts,
     /// What all connections are read into, one after the other.
     buffer: Box<[u8]>,
-    /// Nothing is accepted before this: the system had no file for a connection.
+    /// Connections that there are files for, with those that are closed and linger.
+    files_max: usize,
+    /// Nothing is accepted before this: there was no file for a connection.
     accepting_from: Option<MonoMillis>,
     /// That has been said, and no connection was accepted since.
     starved: bool,
@@ -167,6 +169,7 @@ impl Server {
             now,
             timeouts: options.timeouts,
             buffer: vec![0; READ_BYTES_PER_TURN].into_boxed_slice(),
+            files_max: possible.saturating_add(FILES_LINGERING),
             accepting_from: None,
             starved: false,
             stopping: None,

@@ -19,7 +19,7 @@ const NOTIFICATION: usize = usize::MAX;
 pub(super) struct Report {
     /// The key that it was registered with.
     pub(super) key: usize,
-    /// Bytes, a connection or an end can be read.
+    /// Bytes, a connection or an end can be read, or an urgent byte passed over.
     pub(super) readable: bool,
     /// Nothing can be sent any more.
     pub(super) hung_up: bool,
@@ -75,7 +75,9 @@ impl Reports {
             // Copied out: the system's layout is packed.
             let flags = event.flags;
             let ends = epoll::EventFlags::HUP | epoll::EventFlags::ERR;
-            let readable = ends | epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
+            // An urgent byte is no input, but is reported until a read has passed over it.
+            let input = epoll::EventFlags::IN | epoll::EventFlags::PRI;
+            let readable = ends | input | epoll::EventFlags::RDHUP;
             let (readable, hung_up) = (flags.intersects(readable), flags.intersects(ends));
             self.list.push(Report { key, readable, hung_up });
         }
@@ -139,6 +141,30 @@ mod tests {
         assert_eq!(reported(&mut reports, &poller), []);
         there.shutdown(Shutdown::Both).unwrap();
         assert_eq!(reported(&mut reports, &poller), [Report { hung_up: true, ..readable }]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_urgent_byte_can_be_read_and_is_not_reported_for_ever() {
+        use std::net::{TcpListener, TcpStream};
+
+        use rustix::net::{SendFlags, send};
+
+        let poller = Arc::new(Poller::new().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (here, _) = listener.accept().unwrap();
+        here.set_nonblocking(true).unwrap();
+        let here = Registered::new(here, &poller, Event::readable(5)).unwrap();
+        send(&there, b"!", SendFlags::OOB).unwrap();
+        let mut reports = Reports::new();
+        reports.wait(&poller, None).unwrap();
+        let readable = Report { key: 5, readable: true, hung_up: false };
+        assert_eq!(reports.iter().collect::<Vec<_>>(), [readable]);
+        // It is no part of what is read; reading passes over it.
+        let error = (&*here).read(&mut [0; 2]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(reported(&mut reports, &poller), []);
     }
 
     #[test]

@@ -408,7 +408,8 @@ impl Changing<'_> {
                 return false;
             }
             let friend = Friend { number, group };
-            self.user.groups[index].friends += 1;
+            let count = &mut self.user.groups[index].friends;
+            *count = count.saturating_add(1);
             self.user.friends.push(friend);
             self.sum.add(Item::friend(self.number, friend));
         }
@@ -439,4 +440,21 @@ fn packed(profile: &Profile<'_>) -> Box<[u8]> {
     let mut bytes = Vec::with_capacity(128);
     profile.write(&mut bytes);
     bytes.into_boxed_slice()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_is_restored_counts_all_that_it_is_given() {
+        let mut users = Users::default();
+        let number = ServiceNumber::FIRST;
+        users.push(User::new(&Profile::default(), "$", Authentication::Open, UnixMillis(1)));
+        // As many as make a count of two bytes begin anew, and one more.
+        let friends = (1..=u32::from(u16::MAX) + 2).map(|index| ServiceNumber(number.0 + index));
+        let moves = Moves::pack(friends.map(|friend| (friend, GroupNumber::FIRST)));
+        let mut user = users.change(number).unwrap();
+        assert!(!user.restore_friends(Moves::over(&moves).unwrap()), "they do not fit");
+    }
 }

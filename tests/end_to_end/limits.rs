@@ -1,12 +1,14 @@
 //! Limits that are set by options: who is turned away, with which words, and that others are not.
 
+use std::net::TcpStream;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use oicq::id::ServiceNumber;
 use oicq::wire::{Code, Request, ServerPacket};
 
-use crate::live::{PASSWORD, Server, log_in, message, register, texts};
+use crate::live::{PASSWORD, Server, folder, log_in, message, oicqd, register, texts};
 
 const ANN: ServiceNumber = ServiceNumber(10_001);
 
@@ -39,6 +41,27 @@ fn the_oldest_connection_without_a_session_makes_room() {
         let _ = std::io::Write::write_all(&mut client.stream, &test);
         client.try_next().ok().flatten().filter(|got| got.packet_type == 0x16)
     });
+}
+
+#[test]
+fn connections_that_are_turned_away_leave_files_to_the_log() {
+    let data = folder();
+    let store = data.path().join("store");
+    let options = ["--connections", "0"];
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 80; exec \"$0\" \"$@\""]);
+    let server = oicqd(&store, &options);
+    command.arg(server.get_program()).args(server.get_args());
+    let server = Server::start_with(command, &store, &options, |_| ());
+    let (mut ann, ben) = (server.user("ann"), server.offline_user("ben"));
+    // Far more than there are files, and none of them hangs up when it is told to.
+    let others: Vec<_> = (0..120).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    for round in 0..100 {
+        let text = format!("{round} {}", "x".repeat(4_000));
+        assert_eq!(ann.ask(message(ben, &text)), [], "round {round}: {}", server.stderr());
+    }
+    assert_eq!(server.stderr(), "");
+    drop(others);
 }
 
 #[test]
