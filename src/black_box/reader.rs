@@ -25,8 +25,10 @@ pub struct Recording {
 /// A file of a recording whose header is whole.
 #[derive(Clone, Debug)]
 pub struct BoxFile {
-    /// Where it is.
+    /// Where it is, as messages tell it.
     pub path: PathBuf,
+    /// Where it is read.
+    place: PathBuf,
     /// What it begins with.
     pub header: Header,
     /// How long it was when it was found: a server may be writing to it.
@@ -67,6 +69,14 @@ impl Recording {
     /// # Errors
     /// If the folder or a file of it cannot be read.
     pub fn open(folder: &Path) -> io::Result<Self> {
+        Self::open_called(folder, folder)
+    }
+
+    /// The same, of a folder that messages call by another name: that of what it was unpacked from.
+    ///
+    /// # Errors
+    /// If the folder or a file of it cannot be read.
+    pub fn open_called(folder: &Path, called: &Path) -> io::Result<Self> {
         let mut names = Vec::new();
         match std::fs::read_dir(folder) {
             Ok(entries) => {
@@ -81,7 +91,7 @@ impl Recording {
         names.sort_unstable();
         let mut recording = Self { files: Vec::new(), unreadable: Vec::new() };
         for name in names {
-            match BoxFile::open(folder.join(name)) {
+            match BoxFile::open(folder.join(&name), called.join(&name)) {
                 Ok(Ok(file)) => recording.files.push(file),
                 Ok(Err(unreadable)) => recording.unreadable.push(unreadable),
                 // The server has removed it meanwhile.
@@ -127,9 +137,9 @@ pub struct Beginning {
 }
 
 impl BoxFile {
-    fn open(path: PathBuf) -> io::Result<Result<Self, Unreadable>> {
+    fn open(place: PathBuf, path: PathBuf) -> io::Result<Result<Self, Unreadable>> {
         let mut bytes = [0; HEADER_LEN];
-        let mut file = File::open(&path)?;
+        let mut file = File::open(&place)?;
         let length = file.metadata()?.len();
         match file.read_exact(&mut bytes) {
             Ok(()) => {}
@@ -139,7 +149,7 @@ impl BoxFile {
             Err(error) => return Err(error),
         }
         Ok(match Header::decode(&bytes) {
-            Ok(header) => Ok(Self { path, header, length }),
+            Ok(header) => Ok(Self { path, place, header, length }),
             Err(HeaderFault::NoHeader) => Err(Unreadable::NoHeader(path)),
             Err(HeaderFault::Newer) => Err(Unreadable::Newer(path)),
         })
@@ -151,7 +161,7 @@ impl BoxFile {
     /// If it cannot be read.
     pub fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        match File::open(&self.path) {
+        match File::open(&self.place) {
             Ok(file) => file.take(self.length).read_to_end(&mut bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
@@ -165,7 +175,7 @@ impl BoxFile {
     /// If the file cannot be read; inside, if what it begins from fails its check.
     pub fn read(&self) -> io::Result<Result<(Beginning, Entries), Unreadable>> {
         let unreadable = || Ok(Err(Unreadable::Kept(self.path.clone())));
-        let file = match File::open(&self.path) {
+        let file = match File::open(&self.place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Err(Unreadable::Gone(self.path.clone())));
             }

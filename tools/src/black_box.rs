@@ -65,7 +65,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 pub(crate) fn recording(source: &Source) -> Result<Recording, Failure> {
     let folder = source.folder().join(FOLDER);
     let shown = folder.display();
-    let recording = Recording::open(&folder)
+    let recording = source
+        .recording()
         .map_err(|error| Failure::Failed(format!("cannot read {shown}: {error}")))?;
     match (recording.files(), recording.unreadable()) {
         ([], []) => Err(Failure::Failed(format!(

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{BinaryBytes, ProgressBar};
 use lexopt::{Arg, Parser, ValueExt as _};
-use oicq::black_box::{FOLDER, Recording, is_box_name};
+use oicq::black_box::{FOLDER, is_box_name};
 use oicq::cli::page::{Page, Row, terminal_width};
 use oicq::compaction::{CompactionError, KeepSince, Plan, collect, replaceable};
 use oicq::id::Seq;
@@ -247,7 +247,7 @@ fn needed_by_black_box(source: &Source) -> Result<Option<Seq>, Failure> {
             folder.display()
         ))
     };
-    let recording = Recording::open(&folder).map_err(|error| unread(&error))?;
+    let recording = source.recording().map_err(|error| unread(&error))?;
     let reader = Reader::open(source.storage()).map_err(failed_to_read)?;
     let header = reader.peek_header(0).map_err(failed_to_read)?;
     let Some(log_id) = header.map(|header| header.log_id) else { return Ok(None) };

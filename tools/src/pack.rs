@@ -162,7 +162,8 @@ fn first_event(source: &Source, recording: &Recording, log_id: u64) -> Result<Se
 
 fn opened(source: &Source) -> Result<Recording, Failure> {
     let folder = source.folder().join(FOLDER);
-    Recording::open(&folder)
+    source
+        .recording()
         .map_err(|error| Failure::Failed(format!("cannot read {}: {error}", folder.display())))
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use oicq::black_box::{FOLDER, Recording};
 use oicq::codec::charset::Charset;
 use oicq::id::{Seq, ServiceNumber, UnixMillis};
 use oicq::log::{
@@ -30,6 +31,9 @@ const PROGRESS_STEP: u64 = 1 << 18;
 
 /// A folder with a log in it.
 pub(crate) struct Source {
+    /// What messages call it: what was named on the command line.
+    called: PathBuf,
+    /// Where it is read.
     folder: PathBuf,
     storage: DiskStorage,
     /// Where a packed file was unpacked, until it is no longer wanted.
@@ -120,25 +124,32 @@ impl Source {
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let unpacked = if path.is_file() { Some(pack::unpack(path)?) } else { None };
         let folder = unpacked.as_ref().map_or(path, TempDir::path);
-        let storage = DiskStorage::read_only(folder);
-        let names = storage.list().map_err(|error| {
-            Failure::Failed(format!("cannot read {}: {error}", folder.display()))
-        })?;
+        let storage = DiskStorage::read_only(folder).called(path);
+        let shown = path.display();
+        let names = storage
+            .list()
+            .map_err(|error| Failure::Failed(format!("cannot read {shown}: {error}")))?;
         if !names.iter().any(|name| is_log(name)) {
-            let folder = folder.display();
             return Err(Failure::Failed(format!(
-                "{folder}: there is no log here; name the folder that oicqd was given with --data"
+                "{shown}: there is no log here; name the folder that oicqd was given with --data"
             )));
         }
-        Ok(Self { folder: folder.to_path_buf(), storage, _unpacked: unpacked })
+        let (called, folder) = (path.to_path_buf(), folder.to_path_buf());
+        Ok(Self { called, folder, storage, _unpacked: unpacked })
     }
 
     pub(crate) fn storage(&self) -> &DiskStorage {
         &self.storage
     }
 
+    /// What messages call the folder. Of a packed file it is the file.
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        &self.called
+    }
+
+    /// What the server has recorded of its input, if anything.
+    pub(crate) fn recording(&self) -> io::Result<Recording> {
+        Recording::open_called(&self.folder.join(FOLDER), &self.called.join(FOLDER))
     }
 
     /// Bytes of all log files, for progress.
@@ -236,7 +247,7 @@ impl Source {
 
     /// What is asked for was before the first state that the log still knows.
     pub(crate) fn dropped(&self, what: impl Display, first: Seq) -> Failure {
-        let folder = self.folder.display();
+        let folder = self.called.display();
         Failure::Failed(format!(
             "{folder}: compacting has dropped {what}, the first that can be shown is {first}"
         ))
@@ -247,7 +258,7 @@ impl Source {
         if asked <= last {
             return Ok(());
         }
-        let folder = self.folder.display();
+        let folder = self.called.display();
         let words = format!("{folder}: there is no sequence number {asked}, the last is {last}");
         Err(Failure::Failed(words))
     }
@@ -257,7 +268,7 @@ impl Source {
         if state.user(number).is_some() {
             return Ok(());
         }
-        let folder = self.folder.display();
+        let folder = self.called.display();
         let known = match state.users().last() {
             Some((last, _)) => format!("there are {} to {last}", ServiceNumber::FIRST),
             None => "nobody has registered".to_owned(),
@@ -272,13 +283,13 @@ impl Source {
 
     /// The log is damaged.
     pub(crate) fn damaged(&self, damage: &Damage) -> Failure {
-        let folder = self.folder.display();
+        let folder = self.called.display();
         Failure::Failed(format!("{damage}; run: oicq-tools verify {folder}"))
     }
 
     /// What stands in the log is no event, or none that fits.
     pub(crate) fn nonsense(&self, seq: Seq, error: &dyn Display) -> Failure {
-        let folder = self.folder.display();
+        let folder = self.called.display();
         Failure::Failed(format!(
             "{folder}: sequence number {seq} holds {error}; run: oicq-tools verify {folder}"
         ))
@@ -410,7 +421,7 @@ impl Texts<'_> {
         let read = self.file(segment).and_then(|file| file.read_at(&mut bytes, offset));
         let read = read.map_err(|error| {
             let name = self.names.get(segment).map_or("", String::as_str);
-            let file = self.source.folder.join(name);
+            let file = self.source.called.join(name);
             match error.kind() {
                 ErrorKind::NotFound => failed(ReadError::Compacted),
                 _ => Failure::Failed(format!("cannot read {}: {error}", file.display())),

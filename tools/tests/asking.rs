@@ -9,6 +9,8 @@ mod bisect;
 mod diff;
 #[path = "../src/documented.rs"]
 mod documented;
+#[path = "asking/packed.rs"]
+mod packed;
 #[path = "asking/replay.rs"]
 mod replay;
 #[path = "asking/why.rs"]
