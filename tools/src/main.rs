@@ -11,6 +11,7 @@ mod compact;
 mod diff;
 #[cfg(test)]
 mod documented;
+mod ending;
 mod failure;
 mod options;
 mod pack;
@@ -94,7 +95,9 @@ const COMMANDS: &[Command] = &[
 ];
 
 fn main() -> ExitCode {
-    run().map_or_else(Failure::report, |()| ExitCode::SUCCESS)
+    let ended = run();
+    ending::wait_if_ending();
+    ended.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
 }
 
 fn run() -> Result<(), Failure> {

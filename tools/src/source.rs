@@ -19,8 +19,8 @@ use oicq::log::{
     StoredFile, Torn, locate,
 };
 use oicq::state::{Event, MonitoringRecord, Stamp, State, Waiting};
-use tempfile::TempDir;
 
+use crate::ending::Temporary;
 use crate::failure::Failure;
 use crate::pack;
 use crate::salvage::{Salvaged, Sink, Survey, survey, walk};
@@ -37,7 +37,7 @@ pub(crate) struct Source {
     folder: PathBuf,
     storage: DiskStorage,
     /// Where a packed file was unpacked, until it is no longer wanted.
-    _unpacked: Option<TempDir>,
+    _unpacked: Option<Temporary>,
 }
 
 /// One event on its way through the state.
@@ -123,7 +123,7 @@ impl Source {
     /// Finds the log of a folder, or of a file that `pack` has made.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let unpacked = if path.is_file() { Some(pack::unpack(path)?) } else { None };
-        let folder = unpacked.as_ref().map_or(path, TempDir::path);
+        let folder = unpacked.as_ref().map_or(path, Temporary::path);
         let storage = DiskStorage::read_only(folder).called(path);
         let shown = path.display();
         let names = storage

@@ -35,6 +35,11 @@ struct Viewer {
 
 /// Starts one on a terminal of its own: the program, and both sides of the terminal.
 fn spawn(log: &Path) -> (Child, File, File) {
+    spawn_with(log, &std::env::temp_dir())
+}
+
+/// The same, and temporary folders are made in `temporary`.
+fn spawn_with(log: &Path, temporary: &Path) -> (Child, File, File) {
     let own = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
         .unwrap();
     grantpt(&own).unwrap();
@@ -46,7 +51,7 @@ fn spawn(log: &Path) -> (Child, File, File) {
     // Its terminal is to be this one, and not that of whoever runs the tests.
     let mut command = Command::new("setsid");
     command.args(["--ctty", env!("CARGO_BIN_EXE_oicq-tools"), "view"]).arg(log);
-    command.env("TERM", "xterm").env_remove("NO_COLOR");
+    command.env("TERM", "xterm").env_remove("NO_COLOR").env("TMPDIR", temporary);
     command.stdin(open()).stdout(open()).stderr(open());
     let child = command.spawn().unwrap();
     (child, File::from(own), line)
@@ -54,7 +59,10 @@ fn spawn(log: &Path) -> (Child, File, File) {
 
 impl Viewer {
     fn start(log: &Path) -> Self {
-        let (child, own, line) = spawn(log);
+        Self::watch(spawn(log))
+    }
+
+    fn watch((child, own, line): (Child, File, File)) -> Self {
         let (sender, written) = channel();
         let mut reading = own.try_clone().unwrap();
         thread::spawn(move || {
@@ -142,6 +150,34 @@ fn a_signal_ends_it_and_the_terminal_is_given_back() {
         viewer.sees("event 547 of 547");
         kill_process(Pid::from_child(&viewer.child), signal).unwrap();
         assert_eq!(viewer.ends().signal(), Some(signal.as_raw()));
+    }
+}
+
+#[test]
+fn a_packed_file_is_viewed_and_nothing_is_left_of_it() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (case, temporary) = (folder.path().join("case"), folder.path().join("temporary"));
+    std::fs::create_dir(&temporary).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oicq-tools"));
+    assert!(command.args(["pack", LOG]).arg(&case).output().unwrap().status.success());
+    let unpacked = || std::fs::read_dir(&temporary).unwrap().count();
+    let mut viewer = Viewer::watch(spawn_with(&case, &temporary));
+    viewer.sees("event 547 of 547");
+    viewer.sees(case.to_str().unwrap());
+    viewer.press(":17\r");
+    viewer.sees("event 17 of 547");
+    viewer.press("r");
+    viewer.sees("read again, 0 more");
+    assert_eq!(unpacked(), 1);
+    viewer.press("q");
+    assert_eq!((viewer.ends().code(), unpacked()), (Some(0), 0));
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP] {
+        let mut viewer = Viewer::watch(spawn_with(&case, &temporary));
+        viewer.sees("event 547 of 547");
+        kill_process(Pid::from_child(&viewer.child), signal).unwrap();
+        let status = viewer.child.wait().unwrap();
+        assert_eq!((status.signal(), unpacked()), (Some(signal.as_raw()), 0));
     }
 }
 

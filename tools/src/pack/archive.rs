@@ -22,9 +22,8 @@ use indicatif::BinaryBytes;
 use oicq::black_box::{FOLDER, is_box_name};
 use oicq::log::format::{parse_base_name, parse_segment_name};
 use tar::{Archive, Builder, EntryType, Header};
-use tempfile::TempDir;
 
-use super::temporary;
+use crate::ending::Temporary;
 use crate::failure::Failure;
 use crate::source::progress;
 
@@ -105,8 +104,8 @@ fn is_known(path: &Path) -> bool {
 }
 
 /// Unpacks an archive into a folder of its own, which goes with what is given back.
-pub(crate) fn unpack(file: &Path) -> Result<TempDir, Failure> {
-    let folder = temporary()?;
+pub(crate) fn unpack(file: &Path) -> Result<Temporary, Failure> {
+    let folder = Temporary::new()?;
     unpack_to(file, folder.path())?;
     Ok(folder)
 }

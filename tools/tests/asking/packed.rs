@@ -2,6 +2,7 @@
 //! behind of what they have unpacked, whatever ends them.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -80,4 +81,33 @@ fn what_can_be_saved_of_a_packed_log_is_what_can_be_saved_of_its_folder() {
         assert_eq!(digest, answers(&of_folder, &["replay", "$LOG", "--digest"]));
         assert!(digest.contains(&format!(" seq {LAST}")), "{digest}");
     }
+}
+
+#[test]
+fn a_signal_leaves_nothing_behind() {
+    let (_folder, case) = packed(&golden());
+    let case = case.to_str().unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    for (name, number) in [("HUP", 1), ("INT", 2), ("QUIT", 3), ("TERM", 15)] {
+        // The command is run while the file is unpacked, and what it was started by is what reads it.
+        let kill = format!(
+            "exec >/dev/null 2>&1; ls $TMPDIR | grep -q oicq-tools- || exit 200; kill -{name} $PPID; \
+             while kill -0 $PPID; do sleep 0.02; done"
+        );
+        let ended = call_in(temporary.path(), &["bisect", case, "--", "sh", "-c", &kill]);
+        let errors = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.signal(), Some(number), "{name}: {errors}");
+        assert!(is_empty(temporary.path()), "{name} leaves something behind");
+    }
+}
+
+#[test]
+fn a_signal_that_whoever_has_started_it_ignores_ends_nothing() {
+    let (_folder, case) = packed(&golden());
+    let (program, case) = (env!("CARGO_BIN_EXE_oicq-tools"), case.to_str().unwrap());
+    let bisect =
+        "trap '' HUP; exec \"$0\" bisect \"$1\" -- sh -c 'kill -HUP $PPID; ! grep -q 10005'";
+    let mut command = Command::new("sh");
+    let output = command.args(["-c", bisect, program, case]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
