@@ -32,7 +32,7 @@ pub struct BoxFile {
     /// What it begins with.
     pub header: Header,
     /// How long it was when it was found: a server may be writing to it.
-    length: u64,
+    pub(super) length: u64,
 }
 
 /// A file that cannot be read as part of a recording.
@@ -112,6 +112,12 @@ impl Recording {
     #[must_use]
     pub fn unreadable(&self) -> &[Unreadable] {
         &self.unreadable
+    }
+
+    /// Bytes of the files whose headers are whole.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.length).sum()
     }
 
     /// The last step that can be read; 0 where there is none.
@@ -201,7 +207,9 @@ impl BoxFile {
         let Ok(settings) = Settings::read(&mut reader) else { return unreadable() };
         let kept = reader.rest().to_vec();
         let Ok(now) = kept_at(&kept) else { return unreadable() };
-        let entries = Entries { file, chunk: Vec::new(), at: 0, now, checksum, is_torn: false };
+        let bytes = HEADER_LEN as u64 + length as u64 + 4;
+        let chunk = Vec::new();
+        let entries = Entries { file, bytes, chunk, at: 0, now, checksum, is_torn: false };
         Ok(Ok((Beginning { settings, kept }, entries)))
     }
 }
@@ -209,6 +217,8 @@ impl BoxFile {
 /// The entries of a file, one after the other.
 pub struct Entries {
     file: BufReader<Take<File>>,
+    /// How much of the file has been read and believed.
+    bytes: u64,
     chunk: Vec<u8>,
     at: usize,
     now: Now,
@@ -247,6 +257,11 @@ impl Entries {
         self.is_torn
     }
 
+    /// How much of the file has been read, up to the end of the chunk that the last entry was in.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     fn load(&mut self) -> io::Result<bool> {
         if self.is_torn {
             return Ok(false);
@@ -274,6 +289,7 @@ impl Entries {
             return Ok(false);
         }
         (self.checksum, self.is_torn) = (actual, false);
+        self.bytes += (CHUNK_HEADER_LEN + count) as u64;
         Ok(true)
     }
 }

@@ -23,7 +23,7 @@ use oicq::id::{Seq, ServiceNumber};
 use crate::failure::Failure;
 use crate::options::Format;
 use crate::paint::Paint;
-use crate::source::{Source, progress};
+use crate::source::{PROGRESS_STEP, Source, progress};
 
 pub(crate) use connections::{Name, Names};
 use dialogue::Watcher;
@@ -84,10 +84,12 @@ fn replayed<W: Write>(
     watcher: &mut Watcher<'_, W>,
 ) -> Result<Ended, Failure> {
     let wanted = recording.texts_wanted().map_err(|error| unreplayed(source, &error))?;
-    let bar = progress(source.file_bytes());
+    let bar = progress(source.file_bytes() + recording.bytes());
+    watcher.stand_beside(&bar);
     let history = history(source, wanted, &bar)?;
+    let replay = Replay::new(recording, history).telling(advancing(&bar));
     // What the engine was doing is told by the step alone: nothing of a crashed one is looked at again.
-    let run = AssertUnwindSafe(|| Replay::new(recording, history).run(&mut *watcher));
+    let run = AssertUnwindSafe(|| replay.run(&mut *watcher));
     let ended = catch_unwind(run).map_err(|_| watcher.crashed())?;
     bar.finish_and_clear();
     ended.map_err(|error| unreplayed(source, &error))
@@ -101,13 +103,14 @@ pub(crate) fn run_through(
 ) -> Result<Ended, Failure> {
     let unreplayed = |error: ReplayError| unreplayed(source, &error);
     let wanted = recording.texts_wanted().map_err(unreplayed)?;
-    let bar = progress(source.file_bytes());
-    let ended = Replay::new(recording, history(source, wanted, &bar)?).run(observer);
+    let bar = progress(source.file_bytes() + recording.bytes());
+    let history = history(source, wanted, &bar)?;
+    let ended = Replay::new(recording, history).telling(advancing(&bar)).run(observer);
     bar.finish_and_clear();
     ended.map_err(unreplayed)
 }
 
-/// The log as a replay needs it, with a bar for the way to where the recording begins.
+/// The log as a replay needs it, with a bar for the way through it.
 pub(crate) fn history<'s>(
     source: &'s Source,
     wanted: BTreeSet<Seq>,
@@ -115,13 +118,18 @@ pub(crate) fn history<'s>(
 ) -> Result<impl History + use<'s>, Failure> {
     let history = LogHistory::open(source.storage(), wanted);
     let history = history.map_err(|error| unreplayed(source, &ReplayError::History(error)))?;
-    let (bar, mut due) = (bar.clone(), 0);
-    Ok(history.telling(move |bytes| {
-        if bytes >= due {
-            bar.set_position(bytes);
-            due = bytes + (1 << 18);
+    Ok(history.telling(advancing(bar)))
+}
+
+/// Moves a bar on that something else moves on, too: it is told how far this has come.
+fn advancing(bar: &ProgressBar) -> impl FnMut(u64) + use<> {
+    let (bar, mut shown) = (bar.clone(), 0);
+    move |bytes| {
+        if bytes >= shown + PROGRESS_STEP {
+            bar.inc(bytes - shown);
+            shown = bytes;
         }
-    }))
+    }
 }
 
 /// A replay that could not go on.

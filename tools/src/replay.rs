@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use indicatif::ProgressBar;
 use lexopt::{Arg, Parser, ValueExt as _};
 use oicq::cli::page::{Page, Row, terminal_width};
 use oicq::id::{Seq, ServiceNumber, UnixMillis};
@@ -14,7 +15,7 @@ use oicq::state::EventKind;
 use crate::failure::Failure;
 use crate::options::{Format, VERSION, answer, parsed, positional, required};
 use crate::paint::Paint;
-use crate::source::{Happening, Nobody, Onlooker, Outcome, Source, Until};
+use crate::source::{Beside, Happening, Nobody, Onlooker, Outcome, Source, Until};
 use crate::{black_box, state_view, times};
 
 /// What the command takes, for the list of commands.
@@ -230,9 +231,10 @@ fn replay(options: &Options) -> Result<(), Failure> {
     let paint = Paint::on(&io::stdout());
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let outcome = match options.show {
-        Show::Events => {
-            source.watch(options.until, &mut Events { options, paint, out: &mut out })?
-        }
+        Show::Events => source.watch(
+            options.until,
+            &mut Events { options, paint, out: &mut out, beside: Beside::default() },
+        )?,
         Show::State | Show::Digest => source.watch(options.until, &mut Nobody)?,
     };
     let written = match options.show {
@@ -251,11 +253,17 @@ struct Events<'a, W> {
     options: &'a Options,
     paint: Paint,
     out: &'a mut W,
+    beside: Beside,
 }
 
 impl<W: Write> Onlooker for Events<'_, W> {
+    fn stand_beside(&mut self, bar: &ProgressBar) {
+        self.beside.bar(bar);
+    }
+
     fn event(&mut self, happening: &Happening<'_>) -> Result<ControlFlow<()>, Failure> {
         if selects(self.options, happening) {
+            self.beside.make_room();
             let written = match self.options.format {
                 Format::Text => writeln!(self.out, "{}", happening.line(self.paint)),
                 Format::Json => writeln!(self.out, "{}", happening.json()),

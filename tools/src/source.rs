@@ -5,7 +5,7 @@
 //! began.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IsTerminal as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,7 +27,7 @@ use crate::salvage::{Salvaged, Sink, Survey, survey, walk};
 use crate::show::Time;
 
 /// Bytes between two looks at the progress bar.
-const PROGRESS_STEP: u64 = 1 << 18;
+pub(crate) const PROGRESS_STEP: u64 = 1 << 18;
 
 /// A folder with a log in it.
 pub(crate) struct Source {
@@ -70,6 +70,9 @@ impl Until {
 /// Whoever looks on while a log is run. First [`begin`](Self::begin), then for each batch
 /// [`batch`](Self::batch), and [`event`](Self::event) for each of its events.
 pub(crate) trait Onlooker {
+    /// This bar shows how far it is. Whoever writes to standard output meanwhile [makes room](Beside).
+    fn stand_beside(&mut self, _bar: &ProgressBar) {}
+
     /// The state before the first event: nothing, or what compacting has kept.
     fn begin(&mut self, _state: &State) -> Result<(), Failure> {
         Ok(())
@@ -233,6 +236,7 @@ impl Source {
             return Err(failed(ReadError::Compacted));
         }
         let bar = progress(self.file_bytes());
+        onlooker.stand_beside(&bar);
         let mut run = Run { source: self, outcome: &mut outcome, onlooker, until, bar: &bar };
         let end = run.read(&mut reader)?;
         bar.finish_and_clear();
@@ -467,6 +471,25 @@ pub(crate) fn progress(bytes: u64) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(250));
     bar
+}
+
+/// Lines on standard output beside a bar. Where both are on a terminal the bar goes before the first line: it would
+/// stand between them, and from then on they show how far it is.
+#[derive(Default)]
+pub(crate) struct Beside(Option<ProgressBar>);
+
+impl Beside {
+    /// There is a bar.
+    pub(crate) fn bar(&mut self, bar: &ProgressBar) {
+        self.0 = io::stdout().is_terminal().then(|| bar.clone());
+    }
+
+    /// A line is about to be written.
+    pub(crate) fn make_room(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 impl Happening<'_> {

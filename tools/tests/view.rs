@@ -1,4 +1,4 @@
-//! The viewer in a terminal: a pseudo-terminal, whose screen is read as a person would see it.
+//! The viewer in a terminal, and what else is different there: a pseudo-terminal, read as a person would see it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -40,6 +40,11 @@ fn spawn(log: &Path) -> (Child, File, File) {
 
 /// The same, and temporary folders are made in `temporary`.
 fn spawn_with(log: &Path, temporary: &Path) -> (Child, File, File) {
+    spawn_tool(&["view", log.to_str().unwrap()], temporary)
+}
+
+/// Starts any tool.
+fn spawn_tool(arguments: &[&str], temporary: &Path) -> (Child, File, File) {
     let own = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
         .unwrap();
     grantpt(&own).unwrap();
@@ -50,7 +55,7 @@ fn spawn_with(log: &Path, temporary: &Path) -> (Child, File, File) {
     let line = open();
     // Its terminal is to be this one, and not that of whoever runs the tests.
     let mut command = Command::new("setsid");
-    command.args(["--ctty", env!("CARGO_BIN_EXE_oicq-tools"), "view"]).arg(log);
+    command.args(["--ctty", env!("CARGO_BIN_EXE_oicq-tools")]).args(arguments);
     command.env("TERM", "xterm").env_remove("NO_COLOR").env("TMPDIR", temporary);
     command.stdin(open()).stdout(open()).stderr(open());
     let child = command.spawn().unwrap();
@@ -128,6 +133,25 @@ fn keys_move_through_the_log_and_the_terminal_is_given_back() {
     viewer.sees("read again, 0 more");
     viewer.press("q");
     assert_eq!(viewer.ends().code(), Some(0));
+}
+
+#[test]
+fn no_bar_stands_between_lines() {
+    let (mut child, mut own, line) = spawn_tool(&["replay", LOG], &std::env::temp_dir());
+    drop(line);
+    let mut written = Vec::new();
+    // A terminal that nobody writes to any more ends with an error.
+    let _ = own.read_to_end(&mut written);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let written = String::from_utf8(written).unwrap();
+    let lines: Vec<_> = written.lines().filter(|line| line.contains("\u{1b}[2m2003-")).collect();
+    assert_eq!(lines.len(), 547);
+    for line in lines {
+        // What was there before the first line is wiped away.
+        let shown = line.rsplit("\u{1b}[2K").next().unwrap();
+        assert!(shown.trim_start().starts_with(|c: char| c.is_ascii_digit()), "{line:?}");
+        assert!(!shown.contains(" left"), "{line:?}");
+    }
 }
 
 #[test]
