@@ -29,7 +29,7 @@ use crate::paint::Paint;
 use crate::source::{PROGRESS_STEP, Source, progress};
 
 pub(crate) use connections::{Name, Names};
-use dialogue::Watcher;
+use dialogue::{Seen, Watcher};
 pub(crate) use said::frames;
 
 /// What is asked for.
@@ -61,7 +61,21 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let seen = watcher.finish()?;
     let said = outcome::write(options, &seen, &ended, &mut out)?;
     out.flush().map_err(|error| Failure::output(&error))?;
-    said
+    said.and_then(|()| check_pick(options.pick, &source, &seen, &ended))
+}
+
+/// Whom nothing can be told of because of a slip of the pen.
+fn check_pick(pick: Pick, source: &Source, seen: &Seen, ended: &Ended) -> Result<(), Failure> {
+    match (pick, &ended.engine) {
+        (Pick::Connection(name), _) if !seen.has_told => {
+            let folder = source.folder().display();
+            Err(Failure::Failed(format!("{folder}: nothing is recorded of a connection {name}")))
+        }
+        (Pick::User(number), Some(engine)) if !seen.has_told => {
+            source.check_user(number, engine.state())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The recording of a folder, which must have one.

@@ -58,6 +58,8 @@ pub(super) struct Seen {
     pub(super) first: Option<(u64, UnixMillis)>,
     pub(super) last: Option<(u64, UnixMillis)>,
     pub(super) names: Names,
+    /// Whether there was anything to tell of whom was picked.
+    pub(super) has_told: bool,
     /// Of the step that went differently.
     pub(super) different: Option<Different>,
 }
@@ -118,6 +120,7 @@ impl<'o, W: Write> Watcher<'o, W> {
 
     fn write(&mut self, line: &Line) {
         self.beside.make_room();
+        self.seen.has_told = true;
         let written = match self.options.format {
             Format::Text => {
                 let is_event = line.plain().starts_with('*');
