@@ -60,8 +60,8 @@ impl Drop for Temporary {
     }
 }
 
-/// From now on SIGTERM, SIGINT and SIGQUIT are noted instead of obeyed. SIGHUP ends the program as ever: the terminal is
-/// gone, and the wait for its keys would not end.
+/// From now on SIGTERM, SIGINT and SIGQUIT are noted instead of obeyed. SIGHUP ends the program as ever: the terminal
+/// is gone, and the wait for its keys would not end.
 pub(crate) fn take_over() -> Result<(), Failure> {
     watch()?;
     IS_TAKEN_OVER.store(true, Ordering::SeqCst);

@@ -31,10 +31,10 @@ pub(crate) const PROGRESS_STEP: u64 = 1 << 18;
 
 /// A folder with a log in it.
 pub(crate) struct Source {
-    /// What messages call it: what was named on the command line.
-    called: PathBuf,
-    /// Where it is read.
+    /// What was named on the command line, and is in messages.
     folder: PathBuf,
+    /// Where it is read: elsewhere, if that is a packed file.
+    place: PathBuf,
     storage: DiskStorage,
     /// Where a packed file was unpacked, until it is no longer wanted.
     _unpacked: Option<Temporary>,
@@ -126,8 +126,8 @@ impl Source {
     /// Finds the log of a folder, or of a file that `pack` has made.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let unpacked = if path.is_file() { Some(pack::unpack(path)?) } else { None };
-        let folder = unpacked.as_ref().map_or(path, Temporary::path);
-        let storage = DiskStorage::read_only(folder).called(path);
+        let place = unpacked.as_ref().map_or(path, Temporary::path);
+        let storage = DiskStorage::read_only(place).called(path);
         let shown = path.display();
         let names = storage
             .list()
@@ -137,8 +137,8 @@ impl Source {
                 "{shown}: there is no log here; name the folder that oicqd was given with --data"
             )));
         }
-        let (called, folder) = (path.to_path_buf(), folder.to_path_buf());
-        Ok(Self { called, folder, storage, _unpacked: unpacked })
+        let (folder, place) = (path.to_path_buf(), place.to_path_buf());
+        Ok(Self { folder, place, storage, _unpacked: unpacked })
     }
 
     pub(crate) fn storage(&self) -> &DiskStorage {
@@ -147,19 +147,19 @@ impl Source {
 
     /// What messages call the folder. Of a packed file it is the file.
     pub(crate) fn folder(&self) -> &Path {
-        &self.called
+        &self.folder
     }
 
     /// What the server has recorded of its input, if anything.
     pub(crate) fn recording(&self) -> io::Result<Recording> {
-        Recording::open_called(&self.folder.join(FOLDER), &self.called.join(FOLDER))
+        Recording::open_called(&self.place.join(FOLDER), &self.folder.join(FOLDER))
     }
 
     /// Bytes of all log files, for progress.
     pub(crate) fn file_bytes(&self) -> u64 {
         let names = self.storage.list().unwrap_or_default();
         let logs = names.iter().filter(|name| is_log(name));
-        logs.filter_map(|name| self.folder.join(name).metadata().ok()).map(|meta| meta.len()).sum()
+        logs.filter_map(|name| self.place.join(name).metadata().ok()).map(|meta| meta.len()).sum()
     }
 
     /// The sequence number up to which the log holds no events, but the state that they made.
@@ -251,7 +251,7 @@ impl Source {
 
     /// What is asked for was before the first state that the log still knows.
     pub(crate) fn dropped(&self, what: impl Display, first: Seq) -> Failure {
-        let folder = self.called.display();
+        let folder = self.folder.display();
         Failure::Failed(format!(
             "{folder}: compacting has dropped {what}, the first that can be shown is {first}"
         ))
@@ -262,7 +262,7 @@ impl Source {
         if asked <= last {
             return Ok(());
         }
-        let folder = self.called.display();
+        let folder = self.folder.display();
         let words = format!("{folder}: there is no sequence number {asked}, the last is {last}");
         Err(Failure::Failed(words))
     }
@@ -272,7 +272,7 @@ impl Source {
         if state.user(number).is_some() {
             return Ok(());
         }
-        let folder = self.called.display();
+        let folder = self.folder.display();
         let known = match state.users().last() {
             Some((last, _)) => format!("there are {} to {last}", ServiceNumber::FIRST),
             None => "nobody has registered".to_owned(),
@@ -287,13 +287,13 @@ impl Source {
 
     /// The log is damaged.
     pub(crate) fn damaged(&self, damage: &Damage) -> Failure {
-        let folder = self.called.display();
+        let folder = self.folder.display();
         Failure::Failed(format!("{damage}; run: oicq-tools verify {folder}"))
     }
 
     /// What stands in the log is no event, or none that fits.
     pub(crate) fn nonsense(&self, seq: Seq, error: &dyn Display) -> Failure {
-        let folder = self.called.display();
+        let folder = self.folder.display();
         Failure::Failed(format!(
             "{folder}: sequence number {seq} holds {error}; run: oicq-tools verify {folder}"
         ))
@@ -425,7 +425,7 @@ impl Texts<'_> {
         let read = self.file(segment).and_then(|file| file.read_at(&mut bytes, offset));
         let read = read.map_err(|error| {
             let name = self.names.get(segment).map_or("", String::as_str);
-            let file = self.source.called.join(name);
+            let file = self.source.folder.join(name);
             match error.kind() {
                 ErrorKind::NotFound => failed(ReadError::Compacted),
                 _ => Failure::Failed(format!("cannot read {}: {error}", file.display())),

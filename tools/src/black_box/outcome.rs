@@ -30,7 +30,7 @@ pub(super) fn write(
 ) -> Result<Result<(), Failure>, Failure> {
     let notes = notes(ended);
     if options.format == Format::Text {
-        notes.iter().for_each(|note| tell(note));
+        notes.iter().for_each(tell);
     }
     let written = match options.format {
         Format::Text => write_text(options, seen, ended, out),
