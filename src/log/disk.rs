@@ -29,7 +29,7 @@ pub struct DiskStorage {
     /// What messages call it, where that is another name.
     called: Option<PathBuf>,
     /// The files of the locks that are held.
-    locks: Vec<(Lock, File)>,
+    locks: Vec<Held>,
     /// The folder itself, for syncing: kept open, so that there always is a handle for it.
     handle: Option<File>,
 }
@@ -101,12 +101,12 @@ impl Storage for DiskStorage {
         }))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         self.give_to_owner(&file);
-        self.locks.push((lock, file));
+        self.locks.push(Held { lock, file });
         Ok(())
     }
 
     fn unlock(&mut self, lock: Lock) {
-        self.locks.retain(|(held, _)| *held != lock);
+        self.locks.retain(|held| held.lock != lock);
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -154,6 +154,21 @@ impl Storage for DiskStorage {
     fn path(&self, name: &str) -> PathBuf {
         let folder = self.called.as_ref().unwrap_or(&self.folder);
         if name.is_empty() { folder.clone() } else { folder.join(name) }
+    }
+}
+
+/// A lock that is held, until this is dropped.
+#[derive(Debug)]
+struct Held {
+    lock: Lock,
+    file: File,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing it would not do at once: a program that is being started elsewhere in this process has it open, too,
+        // until it runs.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
 
@@ -237,5 +252,24 @@ impl StoredFile for DiskFile {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let range = start..start.saturating_add(len);
         map.get(range).map(Cow::Borrowed).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_let_go_of_though_a_program_that_is_being_started_has_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = DiskStorage::create(folder.path()).unwrap();
+        let mut second = DiskStorage::read_only(folder.path());
+        first.lock(Lock::Server).unwrap();
+        let inherited = first.locks[0].file.try_clone().unwrap();
+        let error = second.lock(Lock::Server).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(first);
+        second.lock(Lock::Server).unwrap();
+        drop(inherited);
     }
 }
