@@ -23,6 +23,7 @@ mod kit;
 #[path = "kit/live.rs"]
 mod live;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -30,9 +31,10 @@ use std::path::Path;
 use chance::Chance;
 use chance::packets::settings;
 use kit::replayed::{identically, replay};
-use oicq::black_box::{FOLDER, Recording, Texts, file_name};
+use oicq::black_box::{FOLDER, LogHistory, Recording, Replay, Texts, file_name};
 use oicq::engine::{Engine, HeldInput, Input, Settings};
 use oicq::id::{ConnectionId, MonoMillis, Now, Place, UnixMillis};
+use oicq::log::DiskStorage;
 use oicq::wire::{Frame, Header, Kind};
 use recorded::{Form, Recorded, record};
 
@@ -121,6 +123,23 @@ fn a_recording_that_cannot_be_written_pauses_and_is_taken_up_again() {
     assert!(after.steps > before.steps);
     let [(from, to)] = after.missing[..] else { panic!("{:?}", after.missing) };
     assert!(from == before.steps + 1 && to >= from, "{from} to {to}");
+}
+
+#[test]
+fn a_replay_tells_how_far_it_has_come() {
+    let mut chance = Chance::new(11);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(&mut chance);
+    let form = Form { bytes_max: 60_000, ..Form::WHOLE };
+    let recorded = record(folder.path(), &mut chance, &settings, form, &[150, 80]);
+    let recording = Recording::open(&recorded).unwrap();
+    let storage = DiskStorage::read_only(folder.path());
+    let history = LogHistory::open(&storage, recording.texts_wanted().unwrap()).unwrap();
+    let mut told = Vec::new();
+    let replay = Replay::new(&recording, history).telling(|bytes| told.push(bytes));
+    assert!(replay.run(&mut ()).unwrap().steps > 50);
+    assert!(told.is_sorted() && told.iter().collect::<BTreeSet<_>>().len() > 20);
+    assert_eq!((told.last(), recording.bytes()), (Some(&bytes(&recorded)), bytes(&recorded)));
 }
 
 #[test]

@@ -28,12 +28,14 @@ pub struct Recording {
 /// A file of a recording whose header is whole.
 #[derive(Clone, Debug)]
 pub struct BoxFile {
-    /// Where it is.
+    /// Where it is, as messages tell it.
     pub path: PathBuf,
+    /// Where it is read.
+    place: PathBuf,
     /// What it begins with.
     pub header: Header,
     /// Where it ended when it was found: a server may be writing to it.
-    end: u64,
+    pub(super) end: u64,
 }
 
 /// A file that cannot be read as part of a recording.
@@ -70,6 +72,14 @@ impl Recording {
     /// # Errors
     /// If the folder or a file of it cannot be read.
     pub fn open(folder: &Path) -> io::Result<Self> {
+        Self::open_called(folder, folder)
+    }
+
+    /// The same, of a folder that messages call by another name: that of what it was unpacked from.
+    ///
+    /// # Errors
+    /// If the folder or a file of it cannot be read.
+    pub fn open_called(folder: &Path, called: &Path) -> io::Result<Self> {
         let mut names = Vec::new();
         match std::fs::read_dir(folder) {
             Ok(entries) => {
@@ -85,7 +95,7 @@ impl Recording {
         steps.sort_unstable();
         let mut recording = Self { files: Vec::new(), unreadable: Vec::new() };
         for (first_step, name) in steps {
-            match BoxFile::open(folder.join(name), first_step) {
+            match BoxFile::open(folder.join(&name), called.join(&name), first_step) {
                 Ok(Ok(file)) => recording.files.push(file),
                 Ok(Err(unreadable)) => recording.unreadable.push(unreadable),
                 // The server has removed it meanwhile.
@@ -106,6 +116,12 @@ impl Recording {
     #[must_use]
     pub fn unreadable(&self) -> &[Unreadable] {
         &self.unreadable
+    }
+
+    /// Bytes of the files whose headers are whole.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.end).sum()
     }
 
     /// The last step that can be read; 0 where there is none.
@@ -131,9 +147,13 @@ pub struct Beginning {
 }
 
 impl BoxFile {
-    fn open(path: PathBuf, first_step: u64) -> io::Result<Result<Self, Unreadable>> {
+    fn open(
+        place: PathBuf,
+        path: PathBuf,
+        first_step: u64,
+    ) -> io::Result<Result<Self, Unreadable>> {
         let mut bytes = [0; HEADER_LEN];
-        let mut file = File::open(&path)?;
+        let mut file = File::open(&place)?;
         match file.read_exact(&mut bytes) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -145,7 +165,7 @@ impl BoxFile {
         Ok(match Header::decode(&bytes) {
             Ok(header) if header.first_step == first_step && counts(&header) => {
                 let end = end(&file, &header)?;
-                Ok(Self { path, header, end })
+                Ok(Self { path, place, header, end })
             }
             // Or a file that was to be reused, and still has the header of the older one.
             Ok(_) | Err(HeaderFault::NoHeader) => Err(Unreadable::NoHeader(path)),
@@ -160,7 +180,7 @@ impl BoxFile {
     /// If it cannot be read.
     pub fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        match File::open(&self.path) {
+        match File::open(&self.place) {
             Ok(file) => file.take(self.end).read_to_end(&mut bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
@@ -170,7 +190,7 @@ impl BoxFile {
 
     /// Whether it is there still: a server removes the oldest, or makes a newer one of them.
     pub(super) fn is_there(&self) -> bool {
-        let found = Self::open(self.path.clone(), self.header.first_step);
+        let found = Self::open(self.place.clone(), self.path.clone(), self.header.first_step);
         found.is_ok_and(|found| found.is_ok_and(|found| found.header == self.header))
     }
 
@@ -180,7 +200,7 @@ impl BoxFile {
     /// If the file cannot be read; inside, if what it begins from fails its check.
     pub fn read(&self) -> io::Result<Result<(Beginning, Entries), Unreadable>> {
         let unreadable = || Ok(Err(Unreadable::Kept(self.path.clone())));
-        let file = match File::open(&self.path) {
+        let file = match File::open(&self.place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Err(Unreadable::Gone(self.path.clone())));
             }
@@ -206,7 +226,9 @@ impl BoxFile {
         let Ok(settings) = Settings::read(&mut reader) else { return unreadable() };
         let kept = reader.rest().to_vec();
         let Ok(now) = kept_at(&kept) else { return unreadable() };
-        let entries = Entries { file, chunk: Vec::new(), at: 0, now, checksum, is_torn: false };
+        let bytes = HEADER_LEN as u64 + length as u64 + 4;
+        let chunk = Vec::new();
+        let entries = Entries { file, bytes, chunk, at: 0, now, checksum, is_torn: false };
         Ok(Ok((Beginning { settings, kept }, entries)))
     }
 }
@@ -214,6 +236,8 @@ impl BoxFile {
 /// The entries of a file, one after the other.
 pub struct Entries {
     file: BufReader<Take<File>>,
+    /// How much of the file has been read and believed.
+    bytes: u64,
     chunk: Vec<u8>,
     at: usize,
     now: Now,
@@ -252,6 +276,11 @@ impl Entries {
         self.is_torn
     }
 
+    /// How much of the file has been read, up to the end of the chunk that the last entry was in.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     fn load(&mut self) -> io::Result<bool> {
         if self.is_torn {
             return Ok(false);
@@ -276,6 +305,7 @@ impl Entries {
             return Ok(false);
         }
         (self.checksum, self.is_torn) = (actual, false);
+        self.bytes += (CHUNK_HEADER_LEN + count) as u64;
         Ok(true)
     }
 }

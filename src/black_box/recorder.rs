@@ -226,23 +226,21 @@ impl Drop for Recorder {
 }
 
 /// The packet as it is recorded, if that is not as it came: without the password, and without texts where they
-/// are blanked. One of a type with a password that cannot be read is recorded as one without content, which
-/// cannot be read either.
+/// are blanked. What may hold either and cannot be read is recorded without content, which cannot be read either.
 fn blanked<'a>(
     frame: &Frame<'_>,
     texts: Texts,
     charset: Charset,
     out: &'a mut Vec<u8>,
 ) -> Option<Frame<'a>> {
-    let packet_type = RequestType::from_byte(frame.header.packet_type)?;
-    let has_text = packet_type.has_message() && texts == Texts::Blanked;
-    if !has_text && !packet_type.has_password() {
+    let known = RequestType::from_byte(frame.header.packet_type);
+    if known.is_some_and(|known| !known.has_password()) && texts == Texts::Kept {
         return None;
     }
     out.clear();
-    if let Ok(packet) = ClientPacket::decode(packet_type, frame.content) {
+    if let Some(Ok(packet)) = known.map(|known| ClientPacket::decode(known, frame.content)) {
         let mut packet = packet.without_password(charset);
-        if has_text {
+        if texts == Texts::Blanked {
             packet = packet.without_messages(charset);
         }
         packet.encode(frame.header.kind, out);
@@ -250,4 +248,43 @@ fn blanked<'a>(
     }
     let content_length = u32::try_from(out.len()).unwrap_or(u32::MAX);
     Some(Frame { header: FrameHeader { content_length, ..frame.header }, content: out })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Kind;
+
+    fn recorded(packet_type: u8, content: &[u8], texts: Texts) -> Vec<u8> {
+        let content_length = u32::try_from(content.len()).unwrap();
+        let header = FrameHeader { kind: Kind::User, packet_type, content_length };
+        let frame = Frame { header, content };
+        let mut out = Vec::new();
+        blanked(&frame, texts, Charset::default(), &mut out)
+            .map_or(content.to_vec(), |frame| frame.content.to_vec())
+    }
+
+    #[test]
+    fn what_cannot_be_read_keeps_no_secret() {
+        let secret = b"\0\x06secret";
+        let is_empty = |packet_type, texts| recorded(packet_type, secret, texts).is_empty();
+        for texts in [Texts::Kept, Texts::Blanked] {
+            assert!(is_empty(0x1F, texts), "a type that nobody knows");
+            assert!(is_empty(RequestType::LogIn as u8, texts), "a login that is none");
+        }
+        for known in (0..=u8::MAX).filter_map(RequestType::from_byte) {
+            let can_be_read = ClientPacket::decode(known, secret).is_ok();
+            assert!(can_be_read || is_empty(known as u8, Texts::Blanked), "{known:?}");
+        }
+        assert_eq!(recorded(RequestType::Send as u8, secret, Texts::Kept), secret);
+    }
+
+    #[test]
+    fn no_packet_without_content_can_be_read_where_one_with_content_could_not() {
+        for known in (0..=u8::MAX).filter_map(RequestType::from_byte) {
+            let is_whole = ClientPacket::decode(known, b"").is_ok();
+            let beside = ClientPacket::decode(known, b"\0\x06secret").is_ok();
+            assert!(!is_whole || beside, "{known:?}");
+        }
+    }
 }

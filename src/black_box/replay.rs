@@ -250,6 +250,10 @@ pub struct Replay<'r, H: History> {
     kept_through: Seq,
     /// Payloads of the events of this replay, one behind the other.
     own: Vec<u8>,
+    /// Is told how many bytes of the recording have been read, files that were passed over among them.
+    progress: Box<dyn FnMut(u64) + 'r>,
+    /// Bytes of the files before the one at hand.
+    bytes_before: u64,
     ended: Ended,
 }
 
@@ -276,8 +280,18 @@ impl<'r, H: History> Replay<'r, H> {
             next_step: 0,
             kept_through: Seq(u64::MAX),
             own: Vec::new(),
+            progress: Box::new(|_| ()),
+            bytes_before: 0,
             ended,
         }
+    }
+
+    /// The same, and `progress` gets the bytes of the recording that have been read, of
+    /// [all](Recording::bytes) that it has.
+    #[must_use]
+    pub fn telling(mut self, progress: impl FnMut(u64) + 'r) -> Self {
+        self.progress = Box::new(progress);
+        self
     }
 
     /// Replays, up to the first difference.
@@ -289,6 +303,8 @@ impl<'r, H: History> Replay<'r, H> {
             if self.replay_file(file, observer)?.is_break() {
                 break;
             }
+            self.bytes_before += file.end;
+            (self.progress)(self.bytes_before);
         }
         self.ended.engine = self.engine;
         Ok(self.ended)
@@ -396,6 +412,7 @@ impl<'r, H: History> Replay<'r, H> {
         let mut is_held = false;
         let mut recorded = Recorded::default();
         loop {
+            (self.progress)(self.bytes_before + entries.bytes());
             let entry = entries.next().map_err(unread)?;
             match entry {
                 Some(Entry::Answer(answer)) => recorded.answers.push(answer),

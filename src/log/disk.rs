@@ -26,8 +26,10 @@ pub(super) const COMPACTION_LOCK_NAME: &str = "COMPACT";
 #[derive(Debug)]
 pub struct DiskStorage {
     folder: PathBuf,
+    /// What messages call it, where that is another name.
+    called: Option<PathBuf>,
     /// The files of the locks that are held.
-    locks: Vec<(Lock, File)>,
+    locks: Vec<Held>,
     /// The folder itself, for syncing: kept open, so that there always is a handle for it.
     handle: Option<File>,
 }
@@ -66,7 +68,13 @@ impl DiskStorage {
     /// The folder for a tool that only reads. Nothing is touched, nothing is looked at yet.
     #[must_use]
     pub fn read_only(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf(), locks: Vec::new(), handle: None }
+        Self { folder: folder.to_path_buf(), called: None, locks: Vec::new(), handle: None }
+    }
+
+    /// The same folder, which messages call by another name: that of what it was unpacked from.
+    #[must_use]
+    pub fn called(self, name: &Path) -> Self {
+        Self { called: Some(name.to_path_buf()), ..self }
     }
 }
 
@@ -87,18 +95,18 @@ impl Storage for DiskStorage {
     fn lock(&mut self, lock: Lock) -> io::Result<()> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(self.path(match lock {
+        let file = options.open(self.folder.join(match lock {
             Lock::Server => LOCK_NAME,
             Lock::Compaction => COMPACTION_LOCK_NAME,
         }))?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         self.give_to_owner(&file);
-        self.locks.push((lock, file));
+        self.locks.push(Held { lock, file });
         Ok(())
     }
 
     fn unlock(&mut self, lock: Lock) {
-        self.locks.retain(|(held, _)| *held != lock);
+        self.locks.retain(|held| held.lock != lock);
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -113,23 +121,23 @@ impl Storage for DiskStorage {
     fn open(&self, name: &str, access: Access) -> io::Result<DiskFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(access == Access::Write);
-        options.open(self.path(name)).map(DiskFile::new)
+        options.open(self.folder.join(name)).map(DiskFile::new)
     }
 
     fn create(&self, name: &str) -> io::Result<DiskFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
-        let file = options.open(self.path(name))?;
+        let file = options.open(self.folder.join(name))?;
         self.give_to_owner(&file);
         Ok(DiskFile::new(file))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        std::fs::rename(self.path(from), self.path(to))
+        std::fs::rename(self.folder.join(from), self.folder.join(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.path(name))
+        std::fs::remove_file(self.folder.join(name))
     }
 
     fn sync_folder(&self) -> io::Result<()> {
@@ -144,7 +152,23 @@ impl Storage for DiskStorage {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        if name.is_empty() { self.folder.clone() } else { self.folder.join(name) }
+        let folder = self.called.as_ref().unwrap_or(&self.folder);
+        if name.is_empty() { folder.clone() } else { folder.join(name) }
+    }
+}
+
+/// A lock that is held, until this is dropped.
+#[derive(Debug)]
+struct Held {
+    lock: Lock,
+    file: File,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing it would not do at once: a program that is being started elsewhere in this process has it open, too,
+        // until it runs.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
 
@@ -228,5 +252,24 @@ impl StoredFile for DiskFile {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let range = start..start.saturating_add(len);
         map.get(range).map(Cow::Borrowed).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_let_go_of_though_a_program_that_is_being_started_has_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = DiskStorage::create(folder.path()).unwrap();
+        let mut second = DiskStorage::read_only(folder.path());
+        first.lock(Lock::Server).unwrap();
+        let inherited = first.locks[0].file.try_clone().unwrap();
+        let error = second.lock(Lock::Server).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(first);
+        second.lock(Lock::Server).unwrap();
+        drop(inherited);
     }
 }

@@ -164,6 +164,11 @@ impl<S: Storage> Journal<S> {
         }
     }
 
+    /// Whether anything has failed: what the engine says since then is let out to nobody.
+    pub fn has_failed(&self) -> bool {
+        self.broken.get().is_some()
+    }
+
     fn check(&self) -> Result<(), Failed> {
         self.broken.get().cloned().map_or(Ok(()), Err)
     }

@@ -11,6 +11,9 @@ use polling::{Events, Poller};
 
 /// Reports that are taken at once; what there is beyond is reported the next time.
 const REPORTS: usize = 1_024;
+/// The longest wait at once; whoever wanted a longer one waits again.
+#[cfg(target_os = "linux")]
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The poller's key for its own notification.
 const NOTIFICATION: usize = usize::MAX;
 
@@ -58,7 +61,8 @@ impl Reports {
 
         self.list.clear();
         self.buffer.clear();
-        // One that is too long for the system is none.
+        // Older systems know no longer wait than 24 days.
+        let timeout = timeout.map(|timeout| timeout.min(WAIT_MAX));
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match epoll::wait(poller, spare_capacity(&mut self.buffer), timeout.as_ref()) {
             // A signal has come: whoever wants to know sees it by itself.

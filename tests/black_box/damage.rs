@@ -99,7 +99,7 @@ fn seal(bytes: &mut [u8]) {
     sum = chained(sum, [&bytes[HEADER.end..at], b""]);
     bytes[at..at + 4].copy_from_slice(&sum.to_be_bytes());
     at += 4;
-    while let Some(count) = length(bytes, at)
+    while let Some(count) = length(bytes, at).filter(|count| *count > 0)
         && let Some(entries) = bytes.get(at + 8..).and_then(|rest| rest.get(..count))
     {
         sum = chained(sum, [&bytes[at..at + 4], entries]);

@@ -129,6 +129,14 @@ fn a_connection_is_named_by_the_step_that_opened_it_and_a_replay_stops_where_it_
     let (status, _, errors) = replayed(server.data(), &["--until", "99999999"]);
     assert_eq!(status, Some(1));
     assert!(errors.contains("there is no step 99999999, there are 1 to "), "{errors}");
+    for (pick, words) in [
+        (["--connection", "99999999"], "nothing is recorded of a connection 99999999"),
+        (["--user", "99999999"], "there is no user 99999999, there are 10001 to 1000"),
+    ] {
+        let (status, out, errors) = replayed(server.data(), &pick);
+        assert_eq!((status, out.starts_with("identical, ")), (Some(1), true), "{errors}");
+        assert!(errors.contains(words), "{errors}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use oicq::log::{DiskStorage, Doing, End, Failed, Reader, Step};
 use oicq::state::{Digest, Stamp, State};
 use serde_json::json;
 
-use crate::failure::{Failure, print};
+use crate::failure::{Failure, print, tell};
 use crate::options::{Format, two_places_and_format};
 use crate::source::{Source, failed, progress};
 
@@ -108,7 +108,7 @@ fn backup(options: &Options) -> Result<(), Failure> {
         ));
     }
     let (bytes, bytes_all) = (BinaryBytes(bytes), BinaryBytes(bytes_all));
-    eprintln!("oicq-tools: copied {bytes} of {bytes_all}, {files} of {files_all} files");
+    tell(format_args!("copied {bytes} of {bytes_all}, {files} of {files_all} files"));
     print(&format!("digest {digest} seq {seq}\n"))
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{BinaryBytes, ProgressBar};
 use lexopt::{Arg, Parser, ValueExt as _};
-use oicq::black_box::{FOLDER, Recording, is_box_name};
+use oicq::black_box::{FOLDER, is_box_name};
 use oicq::cli::page::{Page, Row, terminal_width};
 use oicq::compaction::{CompactionError, KeepSince, Plan, collect, replaceable};
 use oicq::id::Seq;
@@ -19,7 +19,7 @@ use oicq::log::{
     Storage as _, discard,
 };
 
-use crate::failure::{Failure, print};
+use crate::failure::{Failure, print, tell};
 use crate::options::{VERSION, answer, positional, required};
 use crate::source::{Source, failed as failed_to_read, progress};
 use crate::times;
@@ -229,10 +229,10 @@ impl Points {
         if !kept.is_empty() {
             let bytes: u64 = kept.iter().map(|segment| segment.len).sum();
             let (count, bytes) = (files(kept.len()), BinaryBytes(bytes));
-            eprintln!(
-                "oicq-tools: keeps {count}, {bytes}, for the black box, which needs the events from {seq} on; \
+            tell(format_args!(
+                "keeps {count}, {bytes}, for the black box, which needs the events from {seq} on; \
                  --drop-black-box compacts them too"
-            );
+            ));
         }
         Ok(())
     }
@@ -247,7 +247,7 @@ fn needed_by_black_box(source: &Source) -> Result<Option<Seq>, Failure> {
             folder.display()
         ))
     };
-    let recording = Recording::open(&folder).map_err(|error| unread(&error))?;
+    let recording = source.recording().map_err(|error| unread(&error))?;
     let reader = Reader::open(source.storage()).map_err(failed_to_read)?;
     let header = reader.peek_header(0).map_err(failed_to_read)?;
     let Some(log_id) = header.map(|header| header.log_id) else { return Ok(None) };
@@ -279,7 +279,7 @@ fn drop_black_box(options: &Options) -> Result<(), Failure> {
         }
     }
     if removed > 0 {
-        eprintln!("oicq-tools: removed {} of the black box", files(removed));
+        tell(format_args!("removed {} of the black box", files(removed)));
     }
     Ok(())
 }
@@ -322,7 +322,7 @@ fn check_room(folder: &Path, needed: u64) -> Result<(), Failure> {
         let words = format!("needs {needs} of free room to be compacted, and has {has}");
         return failed(folder, &words);
     }
-    eprintln!("oicq-tools: takes {needs} of {has} of free room until the old files are removed");
+    tell(format_args!("takes {needs} of {has} of free room until the old files are removed"));
     Ok(())
 }
 
@@ -363,16 +363,16 @@ fn close_last(folder: &Path) -> Result<(), Failure> {
         Ok((mut log, recovery)) => {
             if let Some((torn, saved)) = recovery.torn {
                 let (bytes, after, saved) = (torn.bytes, torn.after, saved.display());
-                eprintln!(
-                    "oicq-tools: cut off a torn end of {bytes} bytes after sequence number {after}, kept in {saved}"
-                );
+                tell(format_args!(
+                    "cut off a torn end of {bytes} bytes after sequence number {after}, kept in {saved}"
+                ));
             }
             match log.roll() {
                 Ok(true) => {
                     let size = BinaryBytes(header.size);
-                    eprintln!(
-                        "oicq-tools: no server runs: the last file is closed, the next one takes {size}"
-                    );
+                    tell(format_args!(
+                        "no server runs: the last file is closed, the next one takes {size}"
+                    ));
                 }
                 Ok(false) | Err(AppendError::Full) => {}
                 Err(error) => return Err(Failure::Failed(error.to_string())),

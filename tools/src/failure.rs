@@ -46,8 +46,7 @@ impl Failure {
             Self::Failed(line) => (line, 1),
             Self::ClosedPipe => return ExitCode::SUCCESS,
         };
-        // Where standard error is closed too, the status is all that is left to say.
-        let _ = writeln!(io::stderr(), "oicq-tools: {line}");
+        tell(line);
         ExitCode::from(status)
     }
 }
@@ -56,6 +55,11 @@ impl From<lexopt::Error> for Failure {
     fn from(error: lexopt::Error) -> Self {
         Self::Usage(error.to_string())
     }
+}
+
+/// Says something on standard error, in one line. Whether anybody reads it changes nothing.
+pub(crate) fn tell(words: impl Display) {
+    let _ = writeln!(io::stderr(), "oicq-tools: {words}");
 }
 
 /// Writes a page or a line to standard output.

@@ -12,6 +12,7 @@ mod compact;
 mod diff;
 #[cfg(test)]
 mod documented;
+mod ending;
 mod failure;
 mod options;
 mod pack;
@@ -96,7 +97,9 @@ const COMMANDS: &[Command] = &[
 ];
 
 fn main() -> ExitCode {
-    run().map_or_else(Failure::report, |()| ExitCode::SUCCESS)
+    let ended = run();
+    ending::wait_if_ending();
+    ended.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
 }
 
 fn run() -> Result<(), Failure> {

@@ -18,9 +18,9 @@ use oicq::id::Seq;
 use oicq::log::Reader;
 use oicq::log::format::SegmentHeader;
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::black_box::{history, unreplayed};
+use crate::ending::Temporary;
 use crate::failure::{Failure, print};
 use crate::options::{Format, two_places_and_format};
 use crate::source::{Source, failed, progress};
@@ -98,7 +98,7 @@ fn pack(options: &Options) -> Result<(), Failure> {
     if out.symlink_metadata().is_ok() {
         return Err(archive::exists(out));
     }
-    let made = temporary()?;
+    let made = Temporary::new()?;
     let packed = match is_redacted {
         true => redact::pack(&source, made.path())?,
         false => copy(&source, made.path())?,
@@ -134,12 +134,6 @@ struct Packed {
     files: usize,
 }
 
-/// A folder of its own, which goes when it is dropped.
-fn temporary() -> Result<TempDir, Failure> {
-    let made = tempfile::Builder::new().prefix("oicq-tools-").tempdir();
-    made.map_err(|error| Failure::Failed(format!("cannot make a temporary folder: {error}")))
-}
-
 /// What a log is known by: the header of its first file.
 fn header(source: &Source) -> Result<SegmentHeader, Failure> {
     let reader = Reader::open(source.storage()).map_err(failed)?;
@@ -162,7 +156,8 @@ fn first_event(source: &Source, recording: &Recording, log_id: u64) -> Result<Se
 
 fn opened(source: &Source) -> Result<Recording, Failure> {
     let folder = source.folder().join(FOLDER);
-    Recording::open(&folder)
+    source
+        .recording()
         .map_err(|error| Failure::Failed(format!("cannot read {}: {error}", folder.display())))
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use indicatif::ProgressBar;
 use lexopt::{Arg, Parser, ValueExt as _};
 use oicq::cli::page::{Page, Row, terminal_width};
 use oicq::id::{Seq, ServiceNumber, UnixMillis};
@@ -14,7 +15,7 @@ use oicq::state::EventKind;
 use crate::failure::Failure;
 use crate::options::{Format, VERSION, answer, parsed, positional, required};
 use crate::paint::Paint;
-use crate::source::{Happening, Nobody, Onlooker, Outcome, Source, Until};
+use crate::source::{Beside, Happening, Nobody, Onlooker, Outcome, Source, Until};
 use crate::{black_box, state_view, times};
 
 /// What the command takes, for the list of commands.
@@ -205,9 +206,11 @@ fn page() -> Page {
             ],
         )
         .note(
-            "A step is one input of the server. A dialogue has a line for each packet from the client (→) and to it \
-             (←), for each event made in between (*), and for what else happens to the connection (·). Where a step \
-             goes differently the status is 1. Passwords are not in a recording.",
+            "A step is one input of the server. The users, friends and messages that there were at a step are what \
+             replay --state shows without --black-box, --until being the sequence number behind the digest. A \
+             dialogue has a line for each packet from the client (→) and to it (←), for each event made in between \
+             (*), and for what else happens to the connection (·). Where a step goes differently the status is 1. \
+             Passwords are not in a recording.",
         )
         .note(
             "An event is shown if it passes all filters: it lies in the stretch, concerns one of the users, and is \
@@ -230,9 +233,10 @@ fn replay(options: &Options) -> Result<(), Failure> {
     let paint = Paint::on(&io::stdout());
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let outcome = match options.show {
-        Show::Events => {
-            source.watch(options.until, &mut Events { options, paint, out: &mut out })?
-        }
+        Show::Events => source.watch(
+            options.until,
+            &mut Events { options, paint, out: &mut out, beside: Beside::default() },
+        )?,
         Show::State | Show::Digest => source.watch(options.until, &mut Nobody)?,
     };
     let written = match options.show {
@@ -251,11 +255,17 @@ struct Events<'a, W> {
     options: &'a Options,
     paint: Paint,
     out: &'a mut W,
+    beside: Beside,
 }
 
 impl<W: Write> Onlooker for Events<'_, W> {
+    fn stand_beside(&mut self, bar: &ProgressBar) {
+        self.beside.bar(bar);
+    }
+
     fn event(&mut self, happening: &Happening<'_>) -> Result<ControlFlow<()>, Failure> {
         if selects(self.options, happening) {
+            self.beside.make_room();
             let written = match self.options.format {
                 Format::Text => writeln!(self.out, "{}", happening.line(self.paint)),
                 Format::Json => writeln!(self.out, "{}", happening.json()),

@@ -5,12 +5,13 @@
 //! began.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IsTerminal as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use oicq::black_box::{FOLDER, Recording};
 use oicq::codec::charset::Charset;
 use oicq::id::{Seq, ServiceNumber, UnixMillis};
 use oicq::log::{
@@ -18,22 +19,25 @@ use oicq::log::{
     StoredFile, Torn, locate,
 };
 use oicq::state::{Event, MonitoringRecord, Stamp, State, Waiting};
-use tempfile::TempDir;
 
+use crate::ending::Temporary;
 use crate::failure::Failure;
 use crate::pack;
 use crate::salvage::{Salvaged, Sink, Survey, survey, walk};
 use crate::show::Time;
 
 /// Bytes between two looks at the progress bar.
-const PROGRESS_STEP: u64 = 1 << 18;
+pub(crate) const PROGRESS_STEP: u64 = 1 << 18;
 
 /// A folder with a log in it.
 pub(crate) struct Source {
+    /// What was named on the command line, and is in messages.
     folder: PathBuf,
+    /// Where it is read: elsewhere, if that is a packed file.
+    place: PathBuf,
     storage: DiskStorage,
     /// Where a packed file was unpacked, until it is no longer wanted.
-    _unpacked: Option<TempDir>,
+    _unpacked: Option<Temporary>,
 }
 
 /// One event on its way through the state.
@@ -66,6 +70,9 @@ impl Until {
 /// Whoever looks on while a log is run. First [`begin`](Self::begin), then for each batch
 /// [`batch`](Self::batch), and [`event`](Self::event) for each of its events.
 pub(crate) trait Onlooker {
+    /// This bar shows how far it is. Whoever writes to standard output meanwhile [makes room](Beside).
+    fn stand_beside(&mut self, _bar: &ProgressBar) {}
+
     /// The state before the first event: nothing, or what compacting has kept.
     fn begin(&mut self, _state: &State) -> Result<(), Failure> {
         Ok(())
@@ -119,33 +126,40 @@ impl Source {
     /// Finds the log of a folder, or of a file that `pack` has made.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let unpacked = if path.is_file() { Some(pack::unpack(path)?) } else { None };
-        let folder = unpacked.as_ref().map_or(path, TempDir::path);
-        let storage = DiskStorage::read_only(folder);
-        let names = storage.list().map_err(|error| {
-            Failure::Failed(format!("cannot read {}: {error}", folder.display()))
-        })?;
+        let place = unpacked.as_ref().map_or(path, Temporary::path);
+        let storage = DiskStorage::read_only(place).called(path);
+        let shown = path.display();
+        let names = storage
+            .list()
+            .map_err(|error| Failure::Failed(format!("cannot read {shown}: {error}")))?;
         if !names.iter().any(|name| is_log(name)) {
-            let folder = folder.display();
             return Err(Failure::Failed(format!(
-                "{folder}: there is no log here; name the folder that oicqd was given with --data"
+                "{shown}: there is no log here; name the folder that oicqd was given with --data"
             )));
         }
-        Ok(Self { folder: folder.to_path_buf(), storage, _unpacked: unpacked })
+        let (folder, place) = (path.to_path_buf(), place.to_path_buf());
+        Ok(Self { folder, place, storage, _unpacked: unpacked })
     }
 
     pub(crate) fn storage(&self) -> &DiskStorage {
         &self.storage
     }
 
+    /// What messages call the folder. Of a packed file it is the file.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// What the server has recorded of its input, if anything.
+    pub(crate) fn recording(&self) -> io::Result<Recording> {
+        Recording::open_called(&self.place.join(FOLDER), &self.folder.join(FOLDER))
     }
 
     /// Bytes of all log files, for progress.
     pub(crate) fn file_bytes(&self) -> u64 {
         let names = self.storage.list().unwrap_or_default();
         let logs = names.iter().filter(|name| is_log(name));
-        logs.filter_map(|name| self.folder.join(name).metadata().ok()).map(|meta| meta.len()).sum()
+        logs.filter_map(|name| self.place.join(name).metadata().ok()).map(|meta| meta.len()).sum()
     }
 
     /// The sequence number up to which the log holds no events, but the state that they made.
@@ -222,6 +236,7 @@ impl Source {
             return Err(failed(ReadError::Compacted));
         }
         let bar = progress(self.file_bytes());
+        onlooker.stand_beside(&bar);
         let mut run = Run { source: self, outcome: &mut outcome, onlooker, until, bar: &bar };
         let end = run.read(&mut reader)?;
         bar.finish_and_clear();
@@ -456,6 +471,25 @@ pub(crate) fn progress(bytes: u64) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(250));
     bar
+}
+
+/// Lines on standard output beside a bar. Where both are on a terminal the bar goes before the first line: it would
+/// stand between them, and from then on they show how far it is.
+#[derive(Default)]
+pub(crate) struct Beside(Option<ProgressBar>);
+
+impl Beside {
+    /// There is a bar.
+    pub(crate) fn bar(&mut self, bar: &ProgressBar) {
+        self.0 = io::stdout().is_terminal().then(|| bar.clone());
+    }
+
+    /// A line is about to be written.
+    pub(crate) fn make_room(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 impl Happening<'_> {

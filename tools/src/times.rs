@@ -20,6 +20,16 @@ pub(crate) fn parse(text: &str) -> Option<UnixMillis> {
     u64::try_from(time.as_millisecond()).ok().map(UnixMillis)
 }
 
+/// The first millisecond and the last of what is meant: all of a day where it is a date, else a point.
+pub(crate) fn parse_span(text: &str) -> Option<(UnixMillis, UnixMillis)> {
+    let first = parse(text)?;
+    let is_date = !text.contains(['T', 't', ' ', ':']);
+    let last = if is_date { UnixMillis(first.0.saturating_add(DAY_MS - 1)) } else { first };
+    Some((first, last))
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +53,16 @@ mod tests {
         ] {
             assert_eq!(parse(text), millis.map(UnixMillis), "{text}");
         }
+    }
+
+    #[test]
+    fn a_date_is_a_day_and_a_time_is_a_point() {
+        let day = 1_050_105_600_000; // 2003-04-12
+        let span = |text| parse_span(text).map(|(first, last)| (first.0 - day, last.0 - day));
+        assert_eq!(span("2003-04-12"), Some((0, 86_399_999)));
+        for text in ["2003-04-12T00:00", "2003-04-12 00:00:00", "2003-04-12T00:00:00.000Z"] {
+            assert_eq!(span(text), Some((0, 0)), "{text}");
+        }
+        assert_eq!(span("yesterday"), None);
     }
 }

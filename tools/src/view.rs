@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use lexopt::{Arg, Parser};
 use oicq::cli::page::{Page, Row, terminal_width};
 
+use crate::ending;
 use crate::failure::Failure;
 use crate::options::{VERSION, answer, positional, required};
 use crate::source::Source;
@@ -100,7 +101,7 @@ fn view(folder: &Path) -> Result<(), Failure> {
     screen.leave();
     if let Some(signal) = ended? {
         // The terminal is in order: now it may end as the signal wants it.
-        let _ = signal_hook::low_level::emulate_default_handler(signal);
+        ending::end_by(signal);
     }
     match view.damage() {
         Some(words) => Err(Failure::Failed(words.to_owned())),

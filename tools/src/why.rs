@@ -63,8 +63,9 @@ const QUESTIONS: &[Question] = &[
     Question {
         name: "login",
         arguments: "NUMBER TIME",
-        about: "how the logins of this user around that time ended, from which addresses, and when and why \
-                the sessions ended that they began; from what the server has recorded of its latest input",
+        about: "how the logins of this user around that time ended (a date: on that day), from which addresses, and \
+                when and why the sessions ended that they began; from what the server has recorded of its latest \
+                input",
         ask: login::ask,
     },
     Question {
@@ -159,9 +160,10 @@ impl Arguments {
         })
     }
 
-    fn time(&self, index: usize) -> Result<UnixMillis, Failure> {
+    /// The first millisecond and the last of a day or a point in time.
+    fn time(&self, index: usize) -> Result<(UnixMillis, UnixMillis), Failure> {
         let value = self.values.get(index).cloned().unwrap_or_default();
-        let time = value.to_str().and_then(times::parse);
+        let time = value.to_str().and_then(times::parse_span);
         time.ok_or_else(|| {
             let name = self.question.name;
             Failure::Usage(format!("{name}: {value:?} was given, expected {}", times::FORMS))

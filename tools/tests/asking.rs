@@ -9,6 +9,8 @@ mod bisect;
 mod diff;
 #[path = "../src/documented.rs"]
 mod documented;
+#[path = "asking/packed.rs"]
+mod packed;
 #[path = "asking/replay.rs"]
 mod replay;
 #[path = "asking/why.rs"]
@@ -165,5 +167,20 @@ fn there_is_no_answer_without_a_log() {
     ] {
         let out = fails(folder.path(), arguments, 1, &["there is no log here"]);
         assert_eq!(out, "");
+    }
+}
+
+#[test]
+fn notes_that_nobody_reads_end_nothing() {
+    let (log, folder) = (copied(), tempfile::tempdir().unwrap());
+    let log = log.path().to_str().unwrap();
+    let copy = folder.path().join("copy");
+    for arguments in [&["backup", log, copy.to_str().unwrap()][..], &["compact", log]] {
+        let (reading, errors) = std::io::pipe().unwrap();
+        drop(reading);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oicq-tools"));
+        let output = command.args(arguments).stdin(Stdio::null()).stderr(errors).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(String::from_utf8(output.stdout).unwrap().contains("digest "), "{arguments:?}");
     }
 }

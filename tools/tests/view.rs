@@ -1,4 +1,4 @@
-//! The viewer in a terminal: a pseudo-terminal, whose screen is read as a person would see it.
+//! The viewer in a terminal, and what else is different there: a pseudo-terminal, read as a person would see it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -35,6 +35,16 @@ struct Viewer {
 
 /// Starts one on a terminal of its own: the program, and both sides of the terminal.
 fn spawn(log: &Path) -> (Child, File, File) {
+    spawn_with(log, &std::env::temp_dir())
+}
+
+/// The same, and temporary folders are made in `temporary`.
+fn spawn_with(log: &Path, temporary: &Path) -> (Child, File, File) {
+    spawn_tool(&["view", log.to_str().unwrap()], temporary)
+}
+
+/// Starts any tool.
+fn spawn_tool(arguments: &[&str], temporary: &Path) -> (Child, File, File) {
     let own = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
         .unwrap();
     grantpt(&own).unwrap();
@@ -45,8 +55,8 @@ fn spawn(log: &Path) -> (Child, File, File) {
     let line = open();
     // Its terminal is to be this one, and not that of whoever runs the tests.
     let mut command = Command::new("setsid");
-    command.args(["--ctty", env!("CARGO_BIN_EXE_oicq-tools"), "view"]).arg(log);
-    command.env("TERM", "xterm").env_remove("NO_COLOR");
+    command.args(["--ctty", env!("CARGO_BIN_EXE_oicq-tools")]).args(arguments);
+    command.env("TERM", "xterm").env_remove("NO_COLOR").env("TMPDIR", temporary);
     command.stdin(open()).stdout(open()).stderr(open());
     let child = command.spawn().unwrap();
     (child, File::from(own), line)
@@ -54,7 +64,10 @@ fn spawn(log: &Path) -> (Child, File, File) {
 
 impl Viewer {
     fn start(log: &Path) -> Self {
-        let (child, own, line) = spawn(log);
+        Self::watch(spawn(log))
+    }
+
+    fn watch((child, own, line): (Child, File, File)) -> Self {
         let (sender, written) = channel();
         let mut reading = own.try_clone().unwrap();
         thread::spawn(move || {
@@ -123,6 +136,25 @@ fn keys_move_through_the_log_and_the_terminal_is_given_back() {
 }
 
 #[test]
+fn no_bar_stands_between_lines() {
+    let (mut child, mut own, line) = spawn_tool(&["replay", LOG], &std::env::temp_dir());
+    drop(line);
+    let mut written = Vec::new();
+    // A terminal that nobody writes to any more ends with an error.
+    let _ = own.read_to_end(&mut written);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let written = String::from_utf8(written).unwrap();
+    let lines: Vec<_> = written.lines().filter(|line| line.contains("\u{1b}[2m2003-")).collect();
+    assert_eq!(lines.len(), 547);
+    for line in lines {
+        // What was there before the first line is wiped away.
+        let shown = line.rsplit("\u{1b}[2K").next().unwrap();
+        assert!(shown.trim_start().starts_with(|c: char| c.is_ascii_digit()), "{line:?}");
+        assert!(!shown.contains(" left"), "{line:?}");
+    }
+}
+
+#[test]
 fn another_size_is_another_screen() {
     let mut viewer = Viewer::start(Path::new(LOG));
     viewer.sees("? help  q quit");
@@ -142,6 +174,34 @@ fn a_signal_ends_it_and_the_terminal_is_given_back() {
         viewer.sees("event 547 of 547");
         kill_process(Pid::from_child(&viewer.child), signal).unwrap();
         assert_eq!(viewer.ends().signal(), Some(signal.as_raw()));
+    }
+}
+
+#[test]
+fn a_packed_file_is_viewed_and_nothing_is_left_of_it() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (case, temporary) = (folder.path().join("case"), folder.path().join("temporary"));
+    std::fs::create_dir(&temporary).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oicq-tools"));
+    assert!(command.args(["pack", LOG]).arg(&case).output().unwrap().status.success());
+    let unpacked = || std::fs::read_dir(&temporary).unwrap().count();
+    let mut viewer = Viewer::watch(spawn_with(&case, &temporary));
+    viewer.sees("event 547 of 547");
+    viewer.sees(case.to_str().unwrap());
+    viewer.press(":17\r");
+    viewer.sees("event 17 of 547");
+    viewer.press("r");
+    viewer.sees("read again, 0 more");
+    assert_eq!(unpacked(), 1);
+    viewer.press("q");
+    assert_eq!((viewer.ends().code(), unpacked()), (Some(0), 0));
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP] {
+        let mut viewer = Viewer::watch(spawn_with(&case, &temporary));
+        viewer.sees("event 547 of 547");
+        kill_process(Pid::from_child(&viewer.child), signal).unwrap();
+        let status = viewer.child.wait().unwrap();
+        assert_eq!((status.signal(), unpacked()), (Some(signal.as_raw()), 0));
     }
 }
 

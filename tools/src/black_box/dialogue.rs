@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::ops::ControlFlow;
 
+use indicatif::ProgressBar;
 use oicq::black_box::{Actual, BoxFile, Logged, Observer, Step};
 use oicq::engine::{Engine, HeldInput, Input, WaitsFor};
 use oicq::id::{ConnectionId, ServiceNumber, UnixMillis};
@@ -22,13 +23,14 @@ use crate::options::Format;
 use crate::packets::Meaning;
 use crate::paint::{self, Paint};
 use crate::show::Time;
-use crate::source::Happening;
+use crate::source::{Beside, Happening};
 
 /// Looks on, and writes what is asked for.
 pub(super) struct Watcher<'o, W> {
     options: &'o Options,
     paint: Paint,
     out: &'o mut W,
+    beside: Beside,
     failure: Option<Failure>,
     names: Names,
     now: Current,
@@ -56,6 +58,8 @@ pub(super) struct Seen {
     pub(super) first: Option<(u64, UnixMillis)>,
     pub(super) last: Option<(u64, UnixMillis)>,
     pub(super) names: Names,
+    /// Whether there was anything to tell of whom was picked.
+    pub(super) has_told: bool,
     /// Of the step that went differently.
     pub(super) different: Option<Different>,
 }
@@ -74,12 +78,18 @@ impl<'o, W: Write> Watcher<'o, W> {
             options,
             paint,
             out,
+            beside: Beside::default(),
             failure: None,
             names: Names::default(),
             now: Current::default(),
             seen: Seen::default(),
             logging_in: BTreeSet::new(),
         }
+    }
+
+    /// A bar shows how far it is.
+    pub(super) fn stand_beside(&mut self, bar: &ProgressBar) {
+        self.beside.bar(bar);
     }
 
     /// What it has seen, unless something could not be written.
@@ -109,6 +119,8 @@ impl<'o, W: Write> Watcher<'o, W> {
     }
 
     fn write(&mut self, line: &Line) {
+        self.beside.make_room();
+        self.seen.has_told = true;
         let written = match self.options.format {
             Format::Text => {
                 let is_event = line.plain().starts_with('*');

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::Options;
 use super::dialogue::{Different, Seen, name_json};
 use super::said::{self, Line};
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::options::Format;
 use crate::packets::{Meaning, extension_names, presence_name};
 use crate::salvage::count;
@@ -30,7 +30,7 @@ pub(super) fn write(
 ) -> Result<Result<(), Failure>, Failure> {
     let notes = notes(ended);
     if options.format == Format::Text {
-        notes.iter().for_each(|note| eprintln!("oicq-tools: {note}"));
+        notes.iter().for_each(tell);
     }
     let written = match options.format {
         Format::Text => write_text(options, seen, ended, out),

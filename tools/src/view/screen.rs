@@ -1,10 +1,9 @@
 //! The terminal: taken over for a while, and given back however that ends.
 //!
-//! Owns raw mode, the alternate screen and the signals. What is drawn and what keys mean is settled elsewhere.
+//! Owns raw mode and the alternate screen. What signals do is settled in `ending`, what is drawn and what keys mean
+//! in the files beside this one.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ratatui::DefaultTerminal;
@@ -14,13 +13,13 @@ use ratatui::crossterm::queue;
 use ratatui::crossterm::style::Print;
 use ratatui::crossterm::terminal::{Clear, ClearType};
 use rustix::process::{Signal, getpid, kill_process};
-use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
 
 use super::columns::cut;
 use super::draw::{draw, sizes};
 use super::history::Patience;
 use super::keys::{Action, action};
 use super::model::View;
+use crate::ending;
 use crate::failure::Failure;
 use crate::paint::Paint;
 
@@ -33,11 +32,7 @@ const SHOWN_EVENTS_MIN: u64 = 300_000;
 pub(super) struct Screen {
     /// `None` while it is given back.
     terminal: Option<DefaultTerminal>,
-    /// Whether signals may end the program at once.
-    is_given_back: Arc<AtomicBool>,
     paint: Paint,
-    /// The signal that has come, if one has.
-    signal: Arc<AtomicUsize>,
     /// Something was written over what was drawn.
     is_overwritten: bool,
     /// How far work was when that was last shown, in percent.
@@ -64,17 +59,9 @@ impl Screen {
                     .to_owned(),
             ));
         }
-        let (signal, is_given_back) = (Arc::default(), Arc::new(AtomicBool::new(true)));
-        // SIGHUP ends the program as ever: the terminal is gone, and the wait for its keys would not end.
-        for number in [SIGTERM, SIGINT, SIGQUIT] {
-            watch(number, &signal, &is_given_back)
-                .map_err(|error| Failure::Failed(format!("signals cannot be watched: {error}")))?;
-        }
         Ok(Self {
             terminal: None,
-            is_given_back,
             paint: Paint::on(&io::stdout()),
-            signal,
             is_overwritten: false,
             percent: None,
             waiting: Vec::new(),
@@ -84,7 +71,7 @@ impl Screen {
     /// Takes the terminal over.
     pub(super) fn enter(&mut self) -> Result<(), Failure> {
         if self.terminal.is_none() {
-            self.is_given_back.store(false, Ordering::Relaxed);
+            ending::take_over()?;
             let terminal = ratatui::try_init();
             self.terminal = Some(terminal.map_err(|error| {
                 // Half of it may have been done.
@@ -104,7 +91,7 @@ impl Screen {
             let _ = terminal.show_cursor();
             let _ = ratatui::try_restore();
         }
-        self.is_given_back.store(true, Ordering::Relaxed);
+        ending::give_back();
     }
 
     /// Lets the shell have the terminal until it calls this program back.
@@ -143,7 +130,7 @@ impl Screen {
             return Ok(Input::Key(self.waiting.remove(0)));
         }
         loop {
-            if let Some(signal) = self.signal() {
+            if let Some(signal) = ending::noted() {
                 return Ok(Input::Signal(signal));
             }
             if let Some(input) = self.look(LOOK_EVERY)? {
@@ -171,11 +158,6 @@ impl Screen {
         })
     }
 
-    fn signal(&self) -> Option<i32> {
-        let signal = self.signal.load(Ordering::Relaxed);
-        i32::try_from(signal).ok().filter(|signal| *signal != 0)
-    }
-
     /// Writes into the last line what is being done, over whatever stands there.
     fn write_over(&mut self, words: &str) -> io::Result<()> {
         let Some(terminal) = &mut self.terminal else { return Ok(()) };
@@ -197,7 +179,7 @@ impl Patience for Screen {
             // The work goes on whether anybody sees it or not.
             let _ = self.write_over(&format!(" {what}: {percent} %, Esc breaks it off"));
         }
-        if self.signal().is_some() {
+        if ending::noted().is_some() {
             return false;
         }
         while let Ok(Some(input)) = self.look(Duration::ZERO) {
@@ -227,18 +209,6 @@ fn is_ready(patience: Duration) -> Result<bool, Failure> {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
         polled => polled.map_err(|error| failed(&error)),
     }
-}
-
-/// Has a signal noted instead of obeyed while the terminal is not given back.
-fn watch(
-    number: i32,
-    signal: &Arc<AtomicUsize>,
-    is_given_back: &Arc<AtomicBool>,
-) -> io::Result<()> {
-    let value = usize::try_from(number).unwrap_or_default();
-    signal_hook::flag::register_conditional_default(number, Arc::clone(is_given_back))?;
-    signal_hook::flag::register_usize(number, Arc::clone(signal), value)?;
-    Ok(())
 }
 
 fn failed(error: &io::Error) -> Failure {

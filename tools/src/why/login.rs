@@ -68,10 +68,14 @@ pub(super) fn ask(
     Ok(())
 }
 
-/// Those around the time; where there is none, the nearest.
-fn around(tries: &[Login], time: UnixMillis) -> Vec<&Login> {
-    let distance = |login: &&Login| login.time.0.abs_diff(time.0);
-    let near: Vec<_> = tries.iter().filter(|login| distance(login) <= AROUND_MS).collect();
+/// Those of the day or around the time; where there is none, the nearest.
+fn around(tries: &[Login], (from, to): (UnixMillis, UnixMillis)) -> Vec<&Login> {
+    let distance = |login: &&Login| {
+        let before = from.0.saturating_sub(login.time.0);
+        before.max(login.time.0.saturating_sub(to.0))
+    };
+    let far = if from == to { AROUND_MS } else { 0 };
+    let near: Vec<_> = tries.iter().filter(|login| distance(login) <= far).collect();
     if near.is_empty() { tries.iter().min_by_key(distance).into_iter().collect() } else { near }
 }
 
@@ -308,5 +312,33 @@ impl Observer for Logins {
         self.look_at_session(actual, engine);
         self.decide(actual, engine);
         self.names.after(&self.input.get());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_all_of_it_and_a_time_is_what_is_near() {
+        const MINUTE: u64 = 60_000;
+        let tried = |minute: u64| Login {
+            step: minute,
+            time: UnixMillis(minute * MINUTE),
+            connection: None,
+            address: None,
+            outcome: Outcome::Undecided,
+            ended: None,
+        };
+        let tries = [10, 1_439, 1_440, 1_445, 2_000].map(tried);
+        let meant = |from: u64, to: u64| {
+            let span = (UnixMillis(from), UnixMillis(to));
+            around(&tries, span).iter().map(|login| login.step).collect::<Vec<_>>()
+        };
+        assert_eq!(meant(0, 1_440 * MINUTE - 1), [10, 1_439]);
+        assert_eq!(meant(1_440 * MINUTE, 1_440 * MINUTE), [1_439, 1_440, 1_445]);
+        assert_eq!(meant(1_700 * MINUTE, 1_700 * MINUTE), [1_445], "the nearest");
+        assert_eq!(meant(2_880 * MINUTE, 4_320 * MINUTE - 1), [2_000], "the nearest");
+        assert_eq!(meant(0, 0), [10]);
     }
 }

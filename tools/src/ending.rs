@@ -1,0 +1,152 @@
+//! How a signal ends the tools: as ever, but temporary folders go first, and so does a terminal that was taken over.
+//!
+//! Owns these folders, and the signals that ask the program to end, from the first of either on. It never ends the
+//! program without one, and against SIGKILL it can do nothing.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+use tempfile::TempDir;
+
+use crate::failure::Failure;
+
+/// The folders that there are.
+static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// Whether signals are watched.
+static IS_WATCHED: Mutex<bool> = Mutex::new(false);
+/// Whether somebody takes note of signals and ends the program in good order.
+static IS_TAKEN_OVER: AtomicBool = AtomicBool::new(false);
+/// The signal that was left to whoever has taken over; 0 for none.
+static NOTED: AtomicI32 = AtomicI32::new(0);
+/// Whether the program is about to end by a signal.
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
+
+/// How often a folder is removed into which something may still be written.
+const TRIES: usize = 100;
+
+/// A folder of one's own, which goes when it is dropped, and when a signal ends the program.
+pub(crate) struct Temporary(Option<TempDir>);
+
+impl Temporary {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        watch()?;
+        // No signal comes in between: whoever removes the folders has to wait for this.
+        let mut folders = locked(&FOLDERS);
+        let made = tempfile::Builder::new().prefix("oicq-tools-").tempdir();
+        let made = made
+            .map_err(|error| Failure::Failed(format!("cannot make a temporary folder: {error}")))?;
+        folders.push(made.path().to_owned());
+        Ok(Self(Some(made)))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.as_ref().map_or(Path::new(""), TempDir::path)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let Some(made) = self.0.take() else { return };
+        let path = made.path().to_owned();
+        drop(made);
+        locked(&FOLDERS).retain(|folder| *folder != path);
+    }
+}
+
+/// From now on SIGTERM, SIGINT and SIGQUIT are noted instead of obeyed. SIGHUP ends the program as ever: the terminal
+/// is gone, and the wait for its keys would not end.
+pub(crate) fn take_over() -> Result<(), Failure> {
+    watch()?;
+    IS_TAKEN_OVER.store(true, Ordering::SeqCst);
+    Ok(())
+}
+
+/// From now on they end the program at once.
+pub(crate) fn give_back() {
+    IS_TAKEN_OVER.store(false, Ordering::SeqCst);
+}
+
+/// The signal that has been noted, if one has.
+pub(crate) fn noted() -> Option<i32> {
+    Some(NOTED.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
+}
+
+/// Ends the program as a signal does.
+pub(crate) fn end_by(signal: i32) {
+    IS_ENDING.store(true, Ordering::SeqCst);
+    let folders = locked(&FOLDERS);
+    for folder in folders.iter() {
+        // It may still be written into, until there is no more of it.
+        let _ = (0..TRIES).find(|_| fs::remove_dir_all(folder).is_ok() || !folder.exists());
+    }
+    // It fails for no signal that is watched.
+    let _ = emulate_default_handler(signal);
+    IS_ENDING.store(false, Ordering::SeqCst);
+}
+
+/// To be asked before the program ends by itself. Where a signal is ending it, what fails for want of the folders is
+/// nobody's business.
+pub(crate) fn wait_if_ending() {
+    while IS_ENDING.load(Ordering::SeqCst) {
+        thread::park();
+    }
+}
+
+/// Begins to watch signals, once.
+fn watch() -> Result<(), Failure> {
+    let mut is_watched = locked(&IS_WATCHED);
+    if !*is_watched {
+        let watching = || -> io::Result<()> {
+            let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+            let mut signals = Signals::new(watched(&status))?;
+            let work = move || signals.forever().for_each(obey);
+            thread::Builder::new().name("signals".to_owned()).spawn(work).map(drop)
+        };
+        watching()
+            .map_err(|error| Failure::Failed(format!("signals cannot be watched: {error}")))?;
+        *is_watched = true;
+    }
+    Ok(())
+}
+
+/// Which signals are watched: those that end the program. What is ignored by whoever has started it, as by `nohup`,
+/// stays ignored.
+fn watched(status: &str) -> impl Iterator<Item = i32> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let ending = [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter();
+    ending.filter(move |signal| ignored >> (signal - 1) & 1 == 0)
+}
+
+fn obey(signal: i32) {
+    if signal != SIGHUP && IS_TAKEN_OVER.load(Ordering::SeqCst) {
+        NOTED.store(signal, Ordering::SeqCst);
+    } else {
+        end_by(signal);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_from_the_start_is_not_watched() {
+        let watched = |status: &str| watched(status).collect::<Vec<_>>();
+        assert_eq!(watched(""), [SIGHUP, SIGINT, SIGQUIT, SIGTERM]);
+        let status = "Name:\toicq-tools\nSigIgn:\t0000000000001003\nSigCgt:\t0000000000000000\n";
+        assert_eq!(watched(status), [SIGQUIT, SIGTERM]);
+        assert_eq!(watched("SigIgn:\tnonsense\n").len(), 4);
+    }
+}
