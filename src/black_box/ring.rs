@@ -106,8 +106,8 @@ impl Ring {
         }
     }
 
-    /// Removes the oldest files, so that there is room for another. The last of them is left to be reused where it is no
-    /// larger than that. The newest stays, however large a single turn has made it: it has what happened last.
+    /// Removes the oldest files, so that there is room for another. The last of them is left to be reused where it is
+    /// no larger than that. The newest stays, however large a single turn has made it: it has what happened last.
     fn make_room(&mut self, more: u64) -> Option<Closed> {
         let mut all = self.closed.iter().map(|closed| closed.length).sum::<u64>();
         while all.saturating_add(more) > self.bytes_max
