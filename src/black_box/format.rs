@@ -20,10 +20,8 @@ pub(super) const HEADER_LEN: usize = FIELDS_LEN + 4;
 pub(super) const CHUNK_HEADER_LEN: usize = 8;
 /// What stands behind the last chunk: a chunk has entries. The remains of an older file may follow.
 pub(super) const END_MARK: [u8; CHUNK_HEADER_LEN] = [0; CHUNK_HEADER_LEN];
-/// Entries of one chunk, in bytes, before another is begun.
-pub(super) const CHUNK_FULL: usize = 1 << 20;
-/// Entries of one chunk, in bytes, at most: one more entry than what makes it full.
-pub(super) const CHUNK_MAX: usize = CHUNK_FULL + (1 << 17);
+/// Entries of one chunk, in bytes, at most: far more than a server writes at once.
+pub(super) const CHUNK_MAX: usize = (1 << 20) + (1 << 17);
 /// Bytes of settings and sessions, at most: far more than all connections that there can be take.
 pub(super) const KEPT_MAX: usize = 1 << 30;
 

@@ -3,10 +3,14 @@
 //! Owns the order of entries and the chain of checksums. It writes to no file: whoever asks for a chunk does that.
 
 use super::entry::{self, Answer};
-use super::format::{CHUNK_FULL, CHUNK_HEADER_LEN, Header, chained, seal};
+use super::format::{CHUNK_HEADER_LEN, Header, chained, seal};
 use crate::codec::{Reader, Short};
 use crate::engine::{Foretold, Input, Output, Settings};
 use crate::id::{MonoMillis, Now, UnixMillis};
+
+/// A chunk of so many bytes is ended before its turn is: it is checked and written while it is still in the processor's
+/// nearest memory, and takes no more of that.
+const CHUNK_WRITTEN: usize = 1 << 14;
 
 /// Writes a file. [`Writer::begin`], then entries, with [`Writer::chunk`] at the end of each turn.
 #[derive(Default)]
@@ -56,7 +60,7 @@ impl Writer {
     /// Whether the open chunk has grown so large that it must be ended.
     #[must_use]
     pub const fn is_full(&self) -> bool {
-        self.chunk.len() > CHUNK_FULL
+        self.chunk.len() > CHUNK_WRITTEN
     }
 
     /// Ends the open chunk and hands its bytes out, unless there is nothing in it.
