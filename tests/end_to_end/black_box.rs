@@ -124,6 +124,9 @@ fn a_connection_is_named_by_the_step_that_opened_it_and_a_replay_stops_where_it_
     let there = result("replay", server.data(), &["--digest", "--until", "5", "--format", "json"]);
     let there = &objects(&there)[0];
     assert_eq!((&state["digest"], &state["seq"]), (&there["digest"], &there["seq"]));
+    let shown = identical(server.data(), &["--until", &step, "--state", "--format", "json"]);
+    let there = result("replay", server.data(), &["--state", "--until", "5", "--format", "json"]);
+    assert_eq!(shown.lines().last(), there.lines().last());
     let text = identical(server.data(), &["--until", &step]);
     assert!(text.contains(&format!("connection {name}, from 127.0.0.1, user, ")), "{text}");
     let (status, _, errors) = replayed(server.data(), &["--until", "99999999"]);

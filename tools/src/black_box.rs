@@ -26,7 +26,8 @@ use oicq::id::{Seq, ServiceNumber};
 use crate::failure::Failure;
 use crate::options::Format;
 use crate::paint::Paint;
-use crate::source::{PROGRESS_STEP, Source, progress};
+use crate::source::{Nobody, PROGRESS_STEP, Source, Until, progress};
+use crate::state_view;
 
 pub(crate) use connections::{Name, Names};
 use dialogue::{Seen, Watcher};
@@ -39,6 +40,8 @@ pub(crate) struct Options {
     /// The last step that is taken.
     pub(crate) until: u64,
     pub(crate) pick: Pick,
+    /// The whole state is shown, as it is behind the last step.
+    pub(crate) shows_state: bool,
     pub(crate) format: Format,
 }
 
@@ -60,8 +63,34 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let ended = replayed(&source, &recording, &mut watcher)?;
     let seen = watcher.finish()?;
     let said = outcome::write(options, &seen, &ended, &mut out)?;
+    if options.shows_state
+        && let Some(engine) = ended.engine.as_ref().filter(|_| ended.difference.is_none())
+    {
+        write_state(options, &source, engine.state().last_seq(), paint, &mut out)?;
+    }
     out.flush().map_err(|error| Failure::output(&error))?;
     said.and_then(|()| check_pick(options.pick, &source, &seen, &ended))
+}
+
+/// Writes the state, which is that of the log: every event of the steps was compared with it.
+fn write_state(
+    options: &Options,
+    source: &Source,
+    seq: Seq,
+    paint: Paint,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let outcome = source.watch(Until { seq, ..Until::END }, &mut Nobody)?;
+    let last = outcome.state.last_seq();
+    if last < seq {
+        let (folder, first) = (source.folder().display(), last.next());
+        let error =
+            format!("{folder}: the server ended before events {first} to {seq} were on disk");
+        return Err(Failure::Failed(error));
+    }
+    let written =
+        state_view::write(source, &outcome, &BTreeSet::new(), options.format, paint, out)?;
+    written.map_err(|error| Failure::output(&error))
 }
 
 /// Whom nothing can be told of because of a slip of the pen.

@@ -125,10 +125,9 @@ fn of_black_box(
     let is_of_log = from > Seq::ZERO
         || until.time != Until::END.time
         || !kinds.is_empty()
-        || show != Show::Events;
+        || show == Show::Digest;
     if is_of_log {
-        let error =
-            "it goes with --until, --connection, --user and --format, and with no other option";
+        let error = "it goes with --until, --connection, --user, --state and --format, and with no other option";
         return Err(Failure::option("--black-box", error));
     }
     let mut users = users.into_iter();
@@ -141,7 +140,8 @@ fn of_black_box(
             return Err(Failure::option("--black-box", error));
         }
     };
-    Ok(black_box::Options { folder, until: until.seq.0, pick, format })
+    let shows_state = show == Show::State;
+    Ok(black_box::Options { folder, until: until.seq.0, pick, shows_state, format })
 }
 
 fn time(text: &str) -> Result<UnixMillis, Failure> {
@@ -195,6 +195,10 @@ fn page() -> Page {
                 Row::new("--until STEP", "stop after this step, and show connections, sessions and digest")
                     .or("the last"),
                 Row::new(
+                    "--state",
+                    "behind that, the whole state: all users, friends and messages that there were at that step",
+                ),
+                Row::new(
                     "--connection N",
                     "show the dialogue of this connection: N is the step at which it was opened, or, where it was \
                      open before the recording, STEP.NUMBER as --until shows it",
@@ -206,9 +210,7 @@ fn page() -> Page {
             ],
         )
         .note(
-            "A step is one input of the server. The users, friends and messages that there were at a step are what \
-             replay --state shows without --black-box, --until being the sequence number behind the digest. A \
-             dialogue has a line for each packet from the client (→) and to it (←), for each event made in between \
+            "A step is one input of the server. A dialogue has a line for each packet from the client (→) and to it (←), for each event made in between \
              (*), and for what else happens to the connection (·). Where a step goes differently the status is 1. \
              Passwords are not in a recording.",
         )

@@ -298,6 +298,7 @@ mod tests {
             folder: PathBuf::new(),
             until: u64::MAX,
             pick: Pick::Nobody,
+            shows_state: false,
             format: Format::Text,
         };
         let (engine, mut out) = (Engine::new(Settings::default(), State::default()), Vec::new());
