@@ -210,9 +210,9 @@ fn page() -> Page {
             ],
         )
         .note(
-            "A step is one input of the server. A dialogue has a line for each packet from the client (→) and to it (←), for each event made in between \
-             (*), and for what else happens to the connection (·). Where a step goes differently the status is 1. \
-             Passwords are not in a recording.",
+            "A step is one input of the server. A dialogue has a line for each packet from the client (→) and \
+             to it (←), for each event made in between (*), and for what else happens to the connection (·). \
+             Where a step goes differently the status is 1. Passwords are not in a recording.",
         )
         .note(
             "An event is shown if it passes all filters: it lies in the stretch, concerns one of the users, and is \
