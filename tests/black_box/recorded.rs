@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use oicq::black_box::{FOLDER, Options, Recorder, Texts};
 use oicq::engine::{Engine, Host, Input, Overdue, PasswordJob, Settings, StorageFull};
 use oicq::id::{ConnectionId, MonoMillis, Now, Place, Seq, UnixMillis};
-use oicq::log::{DiskStorage, Durability, Log, OpenError};
+use oicq::log::{DiskStorage, Durability, Log};
 use oicq::net::Journal;
 use oicq::state::{Stamp, State};
 use oicq::wire::cut;
@@ -21,7 +21,6 @@ use oicq::wire::cut;
 use crate::chance::Chance;
 use crate::chance::packets::{content, entrance, packet};
 use crate::kit::verdict;
-use crate::live::wait_for;
 
 /// The log's id.
 pub const LOG_ID: u64 = 7;
@@ -97,25 +96,19 @@ pub struct Recorded {
 impl Recorded {
     /// A run on a folder, which earlier ones may have left something in.
     pub fn start(folder: &Path, settings: Settings, form: Form, now: Now) -> Self {
+        let storage = DiskStorage::create(folder).unwrap();
         let options = oicq::log::Options {
             segment_size: 64 << 10,
             durability: Durability::Never,
             charset: settings.charset.tag(),
         };
-        // A process that another test has just begun holds the lock until it has closed what is not its own.
-        let (log, state) = wait_for("the log is free", || {
-            let storage = DiskStorage::create(folder).unwrap();
-            let mut state = State::default();
-            let opened = Log::open(storage, options, LOG_ID, UnixMillis(1), |record| {
-                let stamp = Stamp { seq: record.seq, time: record.time, place: record.place };
-                state.take_record(stamp, record.in_base, record.kind, record.payload).unwrap();
-                Ok::<_, Infallible>(())
-            });
-            match opened {
-                Err(OpenError::InUse { .. }) => None,
-                opened => Some((opened.unwrap().0, state)),
-            }
-        });
+        let mut state = State::default();
+        let (log, _) = Log::open(storage, options, LOG_ID, UnixMillis(1), |record| {
+            let stamp = Stamp { seq: record.seq, time: record.time, place: record.place };
+            state.take_record(stamp, record.in_base, record.kind, record.payload).unwrap();
+            Ok::<_, Infallible>(())
+        })
+        .unwrap();
         let Form { bytes_max, texts } = form;
         let recording = Options { bytes_max, texts, log_id: LOG_ID, run: now.wall };
         let mut recorded = Self {

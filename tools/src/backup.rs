@@ -16,7 +16,7 @@ use oicq::state::{Digest, Stamp, State};
 use serde_json::json;
 
 use crate::failure::{Failure, print, tell};
-use crate::options::{Format, two_places_and_format};
+use crate::options::{Format, places_and_format};
 use crate::source::{Source, failed, progress};
 
 /// What the command takes, for the list of commands.
@@ -46,8 +46,8 @@ pub(crate) fn run(parser: &mut Parser) -> Result<(), Failure> {
 
 fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
     let places = ["DIR, the folder of a log", "OUT, the folder for the copy"];
-    let taken = two_places_and_format(parser, page, places, |_| false)?;
-    Ok(taken.map(|(folder, out, format)| Options { folder, out, format }))
+    let taken = places_and_format(parser, page, "DIR and OUT", places, |_| false)?;
+    Ok(taken.map(|([folder, out], format)| Options { folder, out, format }))
 }
 
 fn page() -> Page {

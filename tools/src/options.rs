@@ -50,33 +50,21 @@ pub(crate) fn folder_and_format(
     parser: &mut Parser,
     page: impl FnOnce() -> Page,
 ) -> Result<Option<(PathBuf, Format)>, Failure> {
-    let mut folder: Option<OsString> = None;
-    let mut format = Format::Text;
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Short('h') | Arg::Long("help") => {
-                return answer(parser, &page().render(terminal_width())).map(|()| None);
-            }
-            Arg::Short('V') | Arg::Long("version") => {
-                return answer(parser, VERSION).map(|()| None);
-            }
-            Arg::Long("format") => format = Format::parse(&parser.value()?.string()?)?,
-            Arg::Value(value) => positional(&mut folder, value, "DIR")?,
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    Ok(Some((required(folder, "DIR, the folder of a log")?.into(), format)))
+    let places = ["DIR, the folder of a log"];
+    let taken = places_and_format(parser, page, "DIR", places, |_| false)?;
+    Ok(taken.map(|([folder], format)| (folder, format)))
 }
 
-/// Reads what a command takes that knows two places, called so in its errors, `--format`, and flags of its own, which
+/// Reads what a command takes that knows places, called so in its errors, `--format`, and flags of its own, which
 /// `flag` takes by their long names; `None` where its page or the version was asked for, and printed.
-pub(crate) fn two_places_and_format(
+pub(crate) fn places_and_format<const N: usize>(
     parser: &mut Parser,
     page: impl FnOnce() -> Page,
-    [from, to]: [&str; 2],
+    all: &str,
+    places: [&str; N],
     mut flag: impl FnMut(&str) -> bool,
-) -> Result<Option<(PathBuf, PathBuf, Format)>, Failure> {
-    let (mut first, mut second): (Option<OsString>, Option<OsString>) = (None, None);
+) -> Result<Option<([PathBuf; N], Format)>, Failure> {
+    let mut values = [const { None::<OsString> }; N];
     let mut format = Format::Text;
     while let Some(arg) = parser.next()? {
         match arg {
@@ -88,12 +76,18 @@ pub(crate) fn two_places_and_format(
             }
             Arg::Long("format") => format = Format::parse(&parser.value()?.string()?)?,
             Arg::Long(name) if flag(name) => {}
-            Arg::Value(value) if first.is_none() => first = Some(value),
-            Arg::Value(value) => positional(&mut second, value, "DIR and OUT")?,
+            Arg::Value(value) => {
+                let at = values.iter().position(Option::is_none).unwrap_or(N - 1);
+                positional(&mut values[at], value, all)?;
+            }
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(Some((required(first, from)?.into(), required(second, to)?.into(), format)))
+    let mut taken = [const { PathBuf::new() }; N];
+    for ((taken, value), place) in taken.iter_mut().zip(values).zip(places) {
+        *taken = required(value, place)?.into();
+    }
+    Ok(Some((taken, format)))
 }
 
 /// The value of an option, read as a number.

@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::black_box::{history, unreplayed};
 use crate::ending::Temporary;
 use crate::failure::{Failure, print};
-use crate::options::{Format, two_places_and_format};
+use crate::options::{Format, places_and_format};
 use crate::source::{Source, failed, progress};
 
 pub(crate) use archive::unpack;
@@ -53,8 +53,8 @@ fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
         name == "redact"
     };
     let places = ["DIR, the folder of a log", "OUT, the file to make"];
-    let taken = two_places_and_format(parser, page, places, flag)?;
-    Ok(taken.map(|(folder, out, format)| Options { folder, out, is_redacted, format }))
+    let taken = places_and_format(parser, page, "DIR and OUT", places, flag)?;
+    Ok(taken.map(|([folder, out], format)| Options { folder, out, is_redacted, format }))
 }
 
 fn page() -> Page {

@@ -16,7 +16,7 @@ use oicq::state::Digest;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::options::{Format, two_places_and_format};
+use crate::options::{Format, places_and_format};
 use crate::salvage::{Salvaged, Survey, count, torn_json, write_json, write_text};
 use crate::source::Source;
 use target::{Outcome, Target, Writer};
@@ -40,8 +40,8 @@ pub(crate) fn run(parser: &mut Parser) -> Result<(), Failure> {
 
 fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
     let places = ["DIR, the folder of a damaged log", "OUT, the folder to write to"];
-    let taken = two_places_and_format(parser, page, places, |_| false)?;
-    Ok(taken.map(|(folder, out, format)| Options { folder, out, format }))
+    let taken = places_and_format(parser, page, "DIR and OUT", places, |_| false)?;
+    Ok(taken.map(|([folder, out], format)| Options { folder, out, format }))
 }
 
 fn page() -> Page {
