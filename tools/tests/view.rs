@@ -7,6 +7,8 @@ use std::io::{Read as _, Write as _};
 use std::num::NonZero;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
@@ -58,6 +60,11 @@ fn spawn_tool(arguments: &[&str], temporary: &Path) -> (Child, File, File) {
     command.args(["--ctty", env!("CARGO_BIN_EXE_oicq-tools")]).args(arguments);
     command.env("TERM", "xterm").env_remove("NO_COLOR").env("TMPDIR", temporary);
     command.stdin(open()).stdout(open()).stderr(open());
+    for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
+        // What this program has a handler for is ignored by none that it starts, whoever has started it.
+        let as_ever = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_default(signal.as_raw(), as_ever).unwrap();
+    }
     let child = command.spawn().unwrap();
     (child, File::from(own), line)
 }
