@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "log/beside.rs"]
+mod beside;
 #[path = "log/bookmarks.rs"]
 mod bookmarks;
 #[path = "log/damage.rs"]

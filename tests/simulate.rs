@@ -74,6 +74,9 @@ fn run(seed: u64) -> Tally {
     let mut chance = Chance::new(seed);
     let (course, again) = course(seed, &mut chance);
     let (disk, story) = (MemDisk::new(), Story::new());
+    if !seed.is_multiple_of(5) {
+        disk.sync_beside(u32::try_from(seed % 3).unwrap());
+    }
     let cutter = Cutter::new(story.clone(), seed, again, CUTS_PER_CALL);
     let cutter = Rc::new(RefCell::new(cutter));
     let (watcher, told) = (cutter.clone(), story.clone());

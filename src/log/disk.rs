@@ -10,17 +10,23 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use memmap2::Mmap;
 use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
+use super::beside::Syncer;
 use super::map::map;
 use super::storage::{Access, Lock, Storage, StoredFile};
 
 pub(super) const LOCK_NAME: &str = "LOCK";
 pub(super) const COMPACTION_LOCK_NAME: &str = "COMPACT";
+
+/// From so many bytes on a sync is better begun than waited for: below, handing it to another thread costs more than
+/// the loop has to do meanwhile.
+const SYNC_BESIDE_BYTES: u64 = 16 << 10;
 
 /// A folder on a real disk.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ pub struct DiskStorage {
     locks: Vec<Held>,
     /// The folder itself, for syncing: kept open, so that there always is a handle for it.
     handle: Option<File>,
+    /// `None` where every sync is waited for.
+    syncer: Option<Syncer>,
 }
 
 impl DiskStorage {
@@ -68,7 +76,22 @@ impl DiskStorage {
     /// The folder for a tool that only reads. Nothing is touched, nothing is looked at yet.
     #[must_use]
     pub fn read_only(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf(), called: None, locks: Vec::new(), handle: None }
+        Self {
+            folder: folder.to_path_buf(),
+            called: None,
+            locks: Vec::new(),
+            handle: None,
+            syncer: None,
+        }
+    }
+
+    /// The same folder, where [`begin_sync`](Storage::begin_sync) works, on a thread of its own. It calls `wake` when
+    /// there is something to finish.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn syncing_beside(self, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
+        Ok(Self { syncer: Some(Syncer::start(wake)?), ..self })
     }
 
     /// The same folder, which messages call by another name: that of what it was unpacked from.
@@ -147,6 +170,19 @@ impl Storage for DiskStorage {
         }
     }
 
+    fn syncs_beside(&self, len: u64) -> bool {
+        self.syncer.is_some() && len >= SYNC_BESIDE_BYTES
+    }
+
+    fn begin_sync(&mut self, file: &DiskFile) -> io::Result<()> {
+        let syncer = self.syncer.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        syncer.begin(file.file()?)
+    }
+
+    fn finish_sync(&mut self, wait: bool) -> Option<io::Result<()>> {
+        self.syncer.as_mut().map_or(Some(Ok(())), |syncer| syncer.finish(wait))
+    }
+
     fn size_limit(&self) -> u64 {
         getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX)
     }
@@ -176,16 +212,16 @@ impl Drop for Held {
 #[derive(Debug)]
 pub struct DiskFile {
     /// `None` once it was let go of.
-    file: Option<File>,
+    file: Option<Arc<File>>,
     map: OnceCell<Mmap>,
 }
 
 impl DiskFile {
-    const fn new(file: File) -> Self {
-        Self { file: Some(file), map: OnceCell::new() }
+    fn new(file: File) -> Self {
+        Self { file: Some(Arc::new(file)), map: OnceCell::new() }
     }
 
-    fn file(&self) -> io::Result<&File> {
+    fn file(&self) -> io::Result<&Arc<File>> {
         self.file.as_ref().ok_or_else(|| io::Error::other("the file is closed"))
     }
 

@@ -5,8 +5,10 @@
 //! table of recovery.
 
 mod adoption;
+mod ahead;
 pub mod backup;
 mod base;
+mod beside;
 mod disk;
 mod error;
 pub mod format;

@@ -35,6 +35,25 @@ pub trait Storage {
     /// Gives a file another name, in one step; a file that had that name is gone.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Whether a sync of so many bytes is better begun than waited for.
+    fn syncs_beside(&self, _len: u64) -> bool {
+        false
+    }
+
+    /// Begins what [`StoredFile::sync_data`] does, for the bytes as they are now, and answers at once. The sync before
+    /// has been finished.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] from a storage that cannot, and never says that it can.
+    fn begin_sync(&mut self, _file: &Self::File) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The outcome of the sync that was begun last, waited for if that is asked; `None` as long as it has none.
+    fn finish_sync(&mut self, _wait: bool) -> Option<io::Result<()>> {
+        Some(Ok(()))
+    }
+
     /// Takes a name out of the folder.
     fn remove(&self, name: &str) -> io::Result<()>;
 

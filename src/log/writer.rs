@@ -15,7 +15,7 @@ use super::format::{
     WITNESS_OFFSETS, Witness, base_name, batch_len, checksum, encode_record_header, seed_of,
     segment_name,
 };
-use super::prepare::{Prepared, ZERO_AHEAD, ZERO_STEP, discard, is_unnamed, write_zeros};
+use super::prepare::{Prepared, discard};
 use super::step::{locate, place_at};
 use super::storage::{Storage, StoredFile};
 use crate::id::{MonoMillis, Place, Seq, UnixMillis};
@@ -26,10 +26,21 @@ const BATCHES_PER_WITNESS: u32 = 64;
 /// A witness that lags behind is written after so many milliseconds without one; zeros are filled in and
 /// the next segment is made so long after they are wanted, which under light load is an idle turn.
 const IDLE_MILLIS: u64 = 10;
-/// After so many milliseconds it is tried again whether there is room for a segment.
-const RETRY_MILLIS: u64 = 1000;
 /// Room for the open batch at the start, in bytes: few turns have more to say.
 const BATCH_CAPACITY: usize = 64 << 10;
+
+/// Bytes after which the disk is asked to begin, where nobody waits for it: what is left when a segment is closed, and
+/// must be waited for, is no more than that.
+const UNSYNCED_BYTES: u64 = 4 << 20;
+
+/// How a batch that must be on disk gets there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sync {
+    /// At once.
+    Now,
+    /// Beside, if the storage can.
+    Beside,
+}
 
 /// When a batch must be on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,7 +97,7 @@ pub struct Log<S: Storage> {
     pub(super) looked_at: Option<Seq>,
     pub(super) adoption: Option<Adoption>,
     /// A segment has been begun since it was last asked.
-    rolled: bool,
+    pub(super) rolled: bool,
     /// What a base has taken the place of is still held, up to here.
     pub(super) superseded: Option<Seq>,
     pub(super) active: Active<S::File>,
@@ -129,8 +140,18 @@ pub(super) struct Active<F> {
     pub(super) noted: Seq,
     pub(super) counter: u64,
     /// The latest witness may not be on disk: until it is, the other slot is the one that cannot be torn.
-    note_in_flight: bool,
+    pub(super) note_in_flight: bool,
+    syncing: Option<Syncing>,
     pub(super) batches_unnoted: u32,
+}
+
+/// A sync that is under way beside.
+#[derive(Clone, Copy)]
+struct Syncing {
+    /// What will be on disk then.
+    mark: Mark,
+    /// The latest witness, too.
+    note: bool,
 }
 
 /// The records that were appended since the last commit, behind room for the batch's header.
@@ -260,7 +281,7 @@ impl<S: Storage> Log<S> {
         self.check()?;
         let time = time.max(self.time);
         if self.batch.count > 0 && time != self.batch.time {
-            self.write_batch()?;
+            self.write_batch(Sync::Now)?;
         }
         self.make_room(1, payload.len())?;
         let seq = self.next_seq();
@@ -310,11 +331,11 @@ impl<S: Storage> Log<S> {
         if end > self.limit().saturating_sub(reserve) && !self.reserve_released {
             self.secure_next()?;
         }
-        if joins { Ok(()) } else { Ok(self.write_batch()?) }
+        if joins { Ok(()) } else { Ok(self.write_batch(Sync::Now)?) }
     }
 
     /// Where nothing can be written beyond in the active segment.
-    fn limit(&self) -> u64 {
+    pub(super) fn limit(&self) -> u64 {
         self.active.header.size.min(self.size_limit)
     }
 
@@ -340,14 +361,61 @@ impl<S: Storage> Log<S> {
         self.check()?;
         self.timers.clock = now;
         let written = self.batch.count > 0;
-        self.write_batch()?;
+        self.write_batch(Sync::Now)?;
         self.sync_when_due()?;
         Ok(written)
+    }
+
+    /// As [`commit`](Self::commit), but a large batch is synced beside, where the storage can do that: nothing of it may
+    /// be acknowledged before [`finish_sync`](Self::finish_sync) answers `true`. Waits for the sync of the batch before,
+    /// so that it never is more than the last batch that a power cut may tear.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn commit_beside(&mut self, now: MonoMillis) -> Result<(), Failed> {
+        if !self.syncs_beside() {
+            return self.commit(now).map(drop);
+        }
+        self.check()?;
+        self.timers.clock = now;
+        self.write_batch(Sync::Beside)
+    }
+
+    /// Whether [`commit_beside`](Self::commit_beside) would leave a sync under way.
+    #[must_use]
+    pub fn syncs_beside(&self) -> bool {
+        let len = self.batch.payload_len() as u64;
+        self.options.durability == Durability::Always && self.storage.syncs_beside(len)
+    }
+
+    /// Whether a commit is not on disk yet, and must be before it is acknowledged.
+    #[must_use]
+    pub fn is_syncing(&self) -> bool {
+        self.options.durability == Durability::Always && self.active.syncing.is_some()
+    }
+
+    /// Whether no sync is under way beside any more, after waiting for it if that is asked.
+    ///
+    /// # Errors
+    /// If it has failed: then nothing of the last batch may be acknowledged.
+    pub fn finish_sync(&mut self, wait: bool) -> Result<bool, Failed> {
+        self.check()?;
+        let Some(Syncing { mark, note }) = self.active.syncing else { return Ok(true) };
+        let Some(done) = self.storage.finish_sync(wait) else { return Ok(false) };
+        let done = done.map_err(|error| self.failed_at(Doing::Sync)(error));
+        self.latch(done)?;
+        self.active.syncing = None;
+        self.active.synced = mark;
+        self.active.note_in_flight &= !note;
+        Ok(true)
     }
 
     /// When [`housekeep`](Self::housekeep) is wanted.
     #[must_use]
     pub fn deadline(&self) -> Option<MonoMillis> {
+        if self.is_syncing() {
+            return None;
+        }
         let timers = &self.timers;
         let prepare = timers.full_until.or(timers.unprepared.map(|at| at.plus(IDLE_MILLIS)));
         let note = timers.unnoted.map(|at| at.plus(IDLE_MILLIS));
@@ -364,6 +432,9 @@ impl<S: Storage> Log<S> {
         self.check()?;
         self.timers.clock = now;
         self.size_limit = self.storage.size_limit();
+        if !self.finish_sync(false)? && self.is_syncing() {
+            return Ok(());
+        }
         self.sync_when_due()?;
         let due = |at: Option<MonoMillis>| at.is_some_and(|at| now >= at.plus(IDLE_MILLIS));
         if due(self.timers.unnoted) {
@@ -409,7 +480,7 @@ impl<S: Storage> Log<S> {
     /// If the storage fails; what was not committed before may be lost then.
     pub fn close(mut self) -> Result<(), Failed> {
         self.check()?;
-        self.write_batch()?;
+        self.write_batch(Sync::Now)?;
         self.sync()?;
         if self.active.noted < self.active.proven.seq {
             let noted = self.note();
@@ -421,26 +492,29 @@ impl<S: Storage> Log<S> {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), Failed> {
+    pub(super) fn check(&self) -> Result<(), Failed> {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    fn latch<T>(&mut self, done: Result<T, Failed>) -> Result<T, Failed> {
+    pub(super) fn latch<T>(&mut self, done: Result<T, Failed>) -> Result<T, Failed> {
         if let Err(failed) = &done {
             self.failed = Some(failed.clone());
         }
         done
     }
 
-    fn failed_at(&self, doing: Doing) -> impl FnOnce(io::Error) -> Failed + use<S> {
+    pub(super) fn failed_at(&self, doing: Doing) -> impl FnOnce(io::Error) -> Failed + use<S> {
         let path = self.storage.path(&segment_name(self.active.header.first));
         move |error| Failed { doing, path, error: error.into() }
     }
 
     /// Seals the open batch and writes it behind the last one.
-    fn write_batch(&mut self) -> Result<(), Failed> {
+    pub(super) fn write_batch(&mut self, how: Sync) -> Result<(), Failed> {
         if self.batch.count == 0 {
             return Ok(());
+        }
+        if self.is_syncing() {
+            self.finish_sync(true)?;
         }
         let sum = self.seal();
         let done = self.active.file.write_at(&self.batch.bytes, self.last.end);
@@ -453,14 +527,20 @@ impl<S: Storage> Log<S> {
             self.latch(noted)?;
         }
         let seq = Seq(self.last.seq.0 + u64::from(self.batch.count));
-        let end = self.last.end + self.batch.bytes.len() as u64;
+        let len = self.batch.bytes.len() as u64;
+        let end = self.last.end + len;
         self.last = Mark { seq, end, checksum: sum };
         self.batch.clear();
         let clock = self.timers.clock;
-        if self.options.durability == Durability::Always {
-            self.sync()?;
-        } else {
-            self.timers.unsynced.get_or_insert(clock);
+        match (self.options.durability, how) {
+            (Durability::Always, Sync::Now) => self.sync()?,
+            (Durability::Always, Sync::Beside) => {
+                self.prepare_along(len)?;
+                self.begin_sync()?;
+            }
+            (Durability::Interval(_) | Durability::Never, _) => {
+                self.timers.unsynced.get_or_insert(clock);
+            }
         }
         if self.active.noted < self.active.proven.seq {
             self.timers.unnoted.get_or_insert(clock);
@@ -493,11 +573,22 @@ impl<S: Storage> Log<S> {
         sum
     }
 
-    fn sync(&mut self) -> Result<(), Failed> {
+    pub(super) fn sync(&mut self) -> Result<(), Failed> {
+        self.finish_sync(true)?;
         let done = self.active.sync();
         let done = done.map_err(|error| self.failed_at(Doing::Sync)(error));
         self.latch(done)?;
         self.active.synced = self.last;
+        self.timers.unsynced = None;
+        Ok(())
+    }
+
+    /// Begins a sync beside. None is under way.
+    fn begin_sync(&mut self) -> Result<(), Failed> {
+        let begun = self.storage.begin_sync(&self.active.file);
+        let begun = begun.map_err(|error| self.failed_at(Doing::Sync)(error));
+        self.latch(begun)?;
+        self.active.syncing = Some(Syncing { mark: self.last, note: self.active.note_in_flight });
         self.timers.unsynced = None;
         Ok(())
     }
@@ -507,14 +598,35 @@ impl<S: Storage> Log<S> {
         self.timers.unsynced.map(|at| at.plus(millis))
     }
 
+    /// Syncs where the durability asks for it, or the disk had better begin.
     fn sync_when_due(&mut self) -> Result<(), Failed> {
-        let due = self.sync_deadline().is_some_and(|at| self.timers.clock >= at);
-        if due { self.sync() } else { Ok(()) }
+        let due = match self.options.durability {
+            Durability::Always => false,
+            Durability::Interval(_) => {
+                self.sync_deadline().is_some_and(|at| self.timers.clock >= at)
+            }
+            Durability::Never => self.finish_sync(false)? && self.unsynced() >= UNSYNCED_BYTES,
+        };
+        if !due {
+            return Ok(());
+        }
+        // A sync that is still under way is of what came before: only its time was too long.
+        self.finish_sync(true)?;
+        match self.options.durability {
+            _ if self.storage.syncs_beside(self.unsynced()) => self.begin_sync(),
+            Durability::Never => Ok(()),
+            Durability::Always | Durability::Interval(_) => self.sync(),
+        }
+    }
+
+    /// Bytes of batches that are not known to be on disk.
+    const fn unsynced(&self) -> u64 {
+        self.last.end - self.active.synced.end
     }
 
     /// Writes what is proven into the witness slot whose turn it is; the next sync takes it along. Where that
     /// has not come since the last one, there is nothing to write: a power cut could tear both.
-    fn note(&mut self) -> Result<(), Failed> {
+    pub(super) fn note(&mut self) -> Result<(), Failed> {
         self.active.batches_unnoted = 0;
         self.timers.unnoted = None;
         // A note only helps to judge a torn end: it can wait for a higher limit on the size of files.
@@ -524,188 +636,6 @@ impl<S: Storage> Log<S> {
         }
         let done = self.active.note(self.active.proven, self.options.is_weak(), false, self.seed);
         done.map_err(|error| self.failed_at(Doing::Write)(error))
-    }
-
-    /// Whether commits will soon meet blocks without zeros. Only a sync in each commit suffers from
-    /// it.
-    fn wants_zeros(&self) -> bool {
-        let zeroed = self.active.zeroed.max(self.last.end);
-        self.options.durability == Durability::Always
-            && zeroed < self.limit()
-            && zeroed < self.last.end + ZERO_AHEAD / 2
-    }
-
-    fn wants_next(&self) -> bool {
-        let ready = self.next.as_ref().is_some_and(|next| next.ready);
-        !ready && self.last.end > self.active.header.size / 2
-    }
-
-    /// One piece of work that makes later commits cheap.
-    fn prepare(&mut self) -> Result<(), Failed> {
-        if self.wants_zeros() {
-            let from = self.active.zeroed.max(self.last.end);
-            let len = ZERO_STEP.min(self.limit() - from);
-            let done = write_zeros(&mut self.active.file, from, len);
-            let done = done.map_err(|error| self.failed_at(Doing::Write)(error));
-            self.latch(done)?;
-            self.active.zeroed = from + len;
-            self.sync()?;
-        } else if self.wants_next() {
-            self.prepare_next()?;
-        }
-        if !self.wants_zeros() && !self.wants_next() {
-            self.timers.unprepared = None;
-        }
-        Ok(())
-    }
-
-    fn prepare_next(&mut self) -> Result<(), Failed> {
-        if self.check_limit(self.options.segment_size).is_err() {
-            return Ok(());
-        }
-        let done = match self.next.take() {
-            None => Prepared::begin(&self.storage, self.options.segment_size),
-            Some(mut next) => next.step(&self.storage).map(|()| next),
-        };
-        match done {
-            Ok(next) => {
-                if next.ready {
-                    self.timers.full_until = None;
-                }
-                self.next = Some(next);
-                Ok(())
-            }
-            Err(failed) if failed.is_full() => {
-                self.wait_for_room();
-                Ok(())
-            }
-            Err(failed) => self.latch(Err(failed)),
-        }
-    }
-
-    /// Has the next segment's file at hand: then this one may be filled to its end.
-    fn secure_next(&mut self) -> Result<(), AppendError> {
-        self.check_limit(self.options.segment_size)?;
-        if self.next.as_ref().is_some_and(|next| next.ready) {
-            return Ok(());
-        }
-        match self.take_next(self.options.segment_size) {
-            Err(failed) => Err(self.full_or_failed(failed)),
-            Ok(None) => Err(AppendError::Full),
-            Ok(next) => {
-                self.next = next;
-                self.timers.full_until = None;
-                Ok(())
-            }
-        }
-    }
-
-    /// Begins a segment that has room for a batch with so many bytes of records. The open batch, if
-    /// there is one, still goes to the old one.
-    fn begin_segment(&mut self, payload_len: usize) -> Result<(), AppendError> {
-        let needed = (HEADER_LEN + batch_len(payload_len)).next_multiple_of(HEADER_LEN);
-        let size = self.options.segment_size.max(needed);
-        self.check_limit(size)?;
-        let mut file = match self.take_next(size) {
-            Err(failed) => return Err(self.full_or_failed(failed)),
-            Ok(None) => return Err(AppendError::Full),
-            Ok(Some(file)) => file,
-        };
-        // With this the old segment is closed, and all of it on disk: the new header says so.
-        self.write_batch()?;
-        if self.active.synced != self.last || self.active.note_in_flight {
-            self.sync()?;
-        }
-        let header = SegmentHeader {
-            weak: self.options.is_weak(),
-            first: self.last.seq.next(),
-            durable: self.last.seq,
-            size,
-            created: self.time,
-            chain: if self.is_unused() { self.active.header.chain } else { self.last.checksum },
-            ..self.active.header.clone()
-        };
-        let crc = match file.put_header(&self.storage, &header) {
-            Ok(crc) => crc,
-            Err(failed) => {
-                discard(&self.storage);
-                return Err(self.full_or_failed(failed));
-            }
-        };
-        let zeroed = file.zeroed;
-        let file = match file.publish(&self.storage, &header) {
-            // The old name still stands: it is as if there had been no file. Where it does not, a call that
-            // failed has had its effect, and nothing may be appended in front of what it has named.
-            Err(failed) if failed.doing == Doing::Rename && is_unnamed(&self.storage) => {
-                discard(&self.storage);
-                return Err(self.full_or_failed(failed));
-            }
-            published => self.latch(published)?,
-        };
-        if !self.is_unused() {
-            let closed = self.note_closed();
-            self.latch(closed)?;
-        }
-        self.activate(Active::new(file, header, crc, zeroed));
-        Ok(())
-    }
-
-    /// A segment file without a header; `None` while there was none to be had a moment ago.
-    fn take_next(&mut self, size: u64) -> Result<Option<Prepared<S::File>>, Failed> {
-        if let Some(next) = self.next.take().filter(|next| next.size == size) {
-            return next.finish(&self.storage).map(Some);
-        }
-        if self.timers.full_until.is_some() {
-            return Ok(None);
-        }
-        Prepared::begin(&self.storage, size)?.finish(&self.storage).map(Some)
-    }
-
-    fn full_or_failed(&mut self, failed: Failed) -> AppendError {
-        if failed.is_full() {
-            self.wait_for_room();
-            return AppendError::Full;
-        }
-        self.failed = Some(failed.clone());
-        AppendError::Failed(failed)
-    }
-
-    fn wait_for_room(&mut self) {
-        self.timers.full_until = Some(self.timers.clock.plus(RETRY_MILLIS));
-    }
-
-    /// Whether the system lets a segment of that size be written to its end.
-    fn check_limit(&mut self, size: u64) -> Result<(), AppendError> {
-        if size <= self.size_limit {
-            return Ok(());
-        }
-        self.wait_for_room();
-        Err(AppendError::Full)
-    }
-
-    /// Whether the active segment has no batch: then one of the same name takes its place.
-    const fn is_unused(&self) -> bool {
-        self.last.end == HEADER_LEN
-    }
-
-    /// Notes in the old segment that another one follows, so that its loss would show.
-    fn note_closed(&mut self) -> Result<(), Failed> {
-        let done = self.active.note(self.last, self.options.is_weak(), true, self.seed);
-        done.map_err(|error| self.failed_at(Doing::Write)(error))?;
-        self.active.sync().map_err(|error| self.failed_at(Doing::Sync)(error))
-    }
-
-    fn activate(&mut self, active: Active<S::File>) {
-        self.rolled = true;
-        let mut old = std::mem::replace(&mut self.active, active);
-        if self.last.end != HEADER_LEN {
-            old.file.let_go();
-            let closed = Closed { file: old.file, first: old.header.first, is_base: false };
-            self.files.insert(self.active_id, closed);
-            self.active_id = self.take_file_id();
-        }
-        self.last = self.active.synced;
-        self.timers = Timers { clock: self.timers.clock, ..Timers::default() };
     }
 }
 
@@ -721,6 +651,7 @@ impl<F: StoredFile> Active<F> {
             noted: header.durable,
             counter: 0,
             note_in_flight: false,
+            syncing: None,
             batches_unnoted: 0,
             header,
         }

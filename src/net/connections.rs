@@ -23,7 +23,9 @@ pub(super) struct Connections {
     /// Memory for buffers.
     pub(super) spares: Spares,
     /// Something happened to them in this turn: they are settled at its end.
-    pub(super) touched: Vec<ConnectionId>,
+    touched: Vec<ConnectionId>,
+    /// Something happened to them in a turn that is over: they are settled once it is on disk.
+    pub(super) held: Vec<ConnectionId>,
     /// They have input left that can be gone on with in the next turn.
     pub(super) resumable: Vec<ConnectionId>,
     /// There is room for more of their mail.
@@ -46,6 +48,7 @@ impl Connections {
             slab: Slab::new(),
             spares: Spares::default(),
             touched: Vec::new(),
+            held: Vec::new(),
             resumable: Vec::new(),
             roomy: Vec::new(),
             slow: Vec::new(),
@@ -110,6 +113,17 @@ impl Connections {
         let Some(connection) = self.slab.get_mut(id.0) else { return };
         if !std::mem::replace(&mut connection.touched, true) {
             self.touched.push(id);
+        }
+    }
+
+    /// Ends a turn: what it has touched is held. Nothing is held any more of the turn before.
+    pub(super) fn hold_touched(&mut self) {
+        debug_assert!(self.held.is_empty(), "a turn is let out before the next one is held");
+        std::mem::swap(&mut self.touched, &mut self.held);
+        for id in &self.held {
+            if let Some(connection) = self.slab.get_mut(id.0) {
+                connection.touched = false;
+            }
         }
     }
 

@@ -85,6 +85,34 @@ impl<S: Storage> Journal<S> {
         self.log.commit(now).map(drop)
     }
 
+    /// As [`Journal::commit`], but a large batch is synced beside: nothing that rests on it is let out before
+    /// [`Journal::finish_sync`] answers `true`. Nothing is under way before it.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`].
+    pub fn commit_beside(&mut self, now: MonoMillis) -> Result<(), Failed> {
+        self.check()?;
+        self.log.commit_beside(now)
+    }
+
+    /// Whether what was committed is not on disk yet, and must be before anything that rests on it is let out.
+    pub fn is_syncing(&self) -> bool {
+        self.log.is_syncing()
+    }
+
+    /// Whether the next [`Journal::commit_beside`] would leave a sync under way.
+    pub fn syncs_beside(&self) -> bool {
+        self.log.syncs_beside()
+    }
+
+    /// Whether everything that was committed is on disk, after waiting for it if that is asked.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`].
+    pub fn finish_sync(&mut self, wait: bool) -> Result<bool, Failed> {
+        self.log.finish_sync(wait)
+    }
+
     /// When [`Journal::commit`] has something to do even without an event.
     pub fn deadline(&self) -> Option<MonoMillis> {
         self.log.deadline()

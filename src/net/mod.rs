@@ -1,7 +1,9 @@
 //! The server: everything put together around one loop. Each turn of it takes what has come in, hands it
 //! to the engine, commits what the engine decided, and only then lets anything out.
 //!
-//! One thread does all of it but hashing passwords. Here are the order of a turn and the start and the end
+//! One thread does all of it but hashing passwords, and waiting for the disk where there is something to do
+//! meanwhile: the next turn's input can be taken in while the last turn's batch is synced, whose output is held until
+//! then. Here are the order of a turn and the start and the end
 //! of the server; `input` and `output` have the two halves of a turn. Nothing here judges a packet.
 
 mod buffer;
@@ -143,7 +145,8 @@ impl Server {
         // Also before the log, which takes a file for each of its own.
         let possible = connections_possible();
         let start_clock = Clock::new(UnixMillis(0));
-        let (state, journal) = recover(options, Start::begin(&mut || start_clock.mono(), show))?;
+        let (state, journal) =
+            recover(options, &poller, Start::begin(&mut || start_clock.mono(), show))?;
         let passwords = Passwords::start(options.password_cost, Arc::clone(&poller))
             .map_err(ServerError::at("start the thread for passwords"))?;
         let mut settings = options.settings.clone();
@@ -212,6 +215,10 @@ impl Server {
         let timeout = self.timeout();
         reports.wait(&self.poller, timeout).map_err(ServerError::at("wait for the poller"))?;
         self.now = self.clock.now();
+        let is_on_disk = !self.journal.is_syncing() || self.journal.finish_sync(false)?;
+        if is_on_disk && reports.is_empty() {
+            self.settle_held();
+        }
         self.begin_turn();
 
         self.take_in(reports)?;
@@ -222,7 +229,7 @@ impl Server {
         self.list_resumed();
 
         self.commit()?;
-        self.let_out();
+        self.let_out()?;
         for id in removable {
             self.connections.remove(id);
         }
@@ -319,7 +326,17 @@ impl Server {
         if let Some(black_box) = &mut self.black_box {
             black_box.flush();
         }
-        self.journal.commit(self.now.mono)?;
+        if self.journal.is_syncing() {
+            self.journal.finish_sync(true)?;
+        }
+        if self.journal.syncs_beside() {
+            // While the disk works on this turn's batch, what the turn before has made goes out.
+            self.journal.commit_beside(self.now.mono)?;
+            self.settle_held();
+        } else {
+            self.settle_held();
+            self.journal.commit(self.now.mono)?;
+        }
         Ok(())
     }
 }
@@ -333,7 +350,11 @@ fn listen(addresses: &[SocketAddr], poller: &Arc<Poller>) -> Result<Vec<Listener
 }
 
 /// Opens the log and rebuilds the state from it.
-fn recover(options: &Options, mut start: Start<'_>) -> Result<(State, Journal), ServerError> {
+fn recover(
+    options: &Options,
+    poller: &Arc<Poller>,
+    mut start: Start<'_>,
+) -> Result<(State, Journal), ServerError> {
     let folder = &options.data;
     let log_options = crate::log::Options {
         segment_size: options.segment_bytes,
@@ -349,6 +370,14 @@ fn recover(options: &Options, mut start: Start<'_>) -> Result<(State, Journal), 
     loop {
         let storage = DiskStorage::create(folder)
             .map_err(|error| ServerError::Folder { folder: folder.clone(), error })?;
+        let waker = Arc::clone(poller);
+        let wake = move || {
+            // Nobody is left to wake where this fails.
+            let _ = waker.notify();
+        };
+        let storage = storage
+            .syncing_beside(wake)
+            .map_err(ServerError::at("start the thread that waits for the disk"))?;
         let mut state = State::default();
         let take = |record: &crate::log::Record<'_>| {
             let crate::log::Record { seq, time, kind, payload, place, in_base } = *record;

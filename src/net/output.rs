@@ -5,16 +5,16 @@
 
 use std::mem;
 
-use super::Server;
 use super::connection::{Pause, Phase};
+use super::{Server, ServerError};
 use crate::engine::Input;
 use crate::id::ConnectionId;
 use crate::limits::{OUTPUT_BYTES_LOW, OUTPUT_BYTES_MAX, RELEASE_BYTES};
 
 impl Server {
-    /// Lets out what the turn has made.
-    pub(super) fn let_out(&mut self) {
-        let Self { engine, connections, now, .. } = self;
+    /// Lets out what the turn has made; as long as the disk works on what it rests on, it is held.
+    pub(super) fn let_out(&mut self) -> Result<(), ServerError> {
+        let Self { engine, connections, journal, now, .. } = self;
         let outbox = engine.poll_outbox();
         let mut queued = 0;
         for (id, bytes) in outbox.sends() {
@@ -22,6 +22,9 @@ impl Server {
             queued += bytes.len();
             if queued >= RELEASE_BYTES {
                 // A broadcast to many is not copied for all of them before the first has got it.
+                if journal.is_syncing() {
+                    journal.finish_sync(true)?;
+                }
                 connections.write_touched(now.mono);
                 queued = 0;
             }
@@ -30,17 +33,27 @@ impl Server {
             connections.close(id, now.mono);
         }
         outbox.clear();
-
-        let mut touched = mem::take(&mut self.connections.touched);
-        for &id in &touched {
-            if let Some(connection) = self.connections.get_even_gone(id) {
-                connection.touched = false;
-            }
-            self.settle(id);
+        self.connections.hold_touched();
+        if !self.journal.is_syncing() {
+            self.settle_held();
         }
-        touched.clear();
+        Ok(())
+    }
+
+    /// Settles the connections of a turn that is on disk. Those that the turn after it has touched are written to, and
+    /// settled with that one.
+    pub(super) fn settle_held(&mut self) {
+        let mut held = mem::take(&mut self.connections.held);
+        for &id in &held {
+            match self.connections.get(id).map(|connection| connection.touched) {
+                Some(true) => self.connections.write(id, self.now.mono),
+                Some(false) => self.settle(id),
+                None => {}
+            }
+        }
+        held.clear();
         // Nothing is touched while connections are settled: the memory is for the next turn.
-        self.connections.touched = touched;
+        self.connections.held = held;
     }
 
     fn settle(&mut self, id: ConnectionId) {

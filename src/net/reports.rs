@@ -47,6 +47,11 @@ impl Reports {
         }
     }
 
+    /// Whether nothing was there when it was last waited.
+    pub(super) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
     /// All that were there when it was last waited.
     pub(super) fn iter(&self) -> impl Iterator<Item = Report> + '_ {
         self.list.iter().copied()

@@ -58,6 +58,9 @@ mod tests {
     use std::cell::Cell;
     use std::convert::Infallible;
     use std::path::Path;
+    use std::sync::Arc;
+
+    use polling::Poller;
 
     use super::super::{ServerError, recover};
     use super::*;
@@ -108,7 +111,8 @@ mod tests {
             MonoMillis(5 + asked.get() * tick_ms)
         };
         let mut show = |reading: &Reading| told.push(*reading);
-        let opened = recover(options, Start::begin(&mut clock, &mut show)).map(drop);
+        let poller = Arc::new(Poller::new().unwrap());
+        let opened = recover(options, &poller, Start::begin(&mut clock, &mut show)).map(drop);
         assert!(asked.get() < MESSAGES / 4, "the clock is not asked for every batch");
         (told, opened)
     }

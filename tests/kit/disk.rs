@@ -40,12 +40,14 @@ pub enum Call {
     Reserve,
     SetLen,
     Sync,
+    /// A sync is begun beside; its outcome comes as a call of its own.
+    BeginSync,
     Bytes,
 }
 
 impl Call {
     /// Every call there is.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Lock,
         Self::List,
         Self::Open,
@@ -59,6 +61,7 @@ impl Call {
         Self::Reserve,
         Self::SetLen,
         Self::Sync,
+        Self::BeginSync,
         Self::Bytes,
     ];
 }
@@ -162,6 +165,15 @@ impl NameChange {
 type Watch = Box<dyn FnMut(&MemDisk, &Made)>;
 type Turn = Rc<RefCell<Option<Box<dyn FnMut(&Made)>>>>;
 
+/// A sync that is done beside.
+struct UnderWay {
+    file: FileRef,
+    /// What was done before it began.
+    stamp: u64,
+    /// How often it will still be asked for in vain.
+    polls_left: u32,
+}
+
 #[derive(Default)]
 struct Inner {
     names: BTreeMap<String, FileRef>,
@@ -172,6 +184,9 @@ struct Inner {
     locked: Vec<Lock>,
     capacity: Option<usize>,
     no_reserve: bool,
+    /// Syncs can be done beside, and are over when they have been asked for so often.
+    beside: Option<u32>,
+    under_way: Option<UnderWay>,
     trace: Vec<Made>,
     fault: Option<Fault>,
     watch: Option<Watch>,
@@ -397,9 +412,15 @@ impl MemDisk {
             file_count: inner.file_count,
             capacity: inner.capacity,
             no_reserve: inner.no_reserve,
+            beside: inner.beside,
             ..Inner::default()
         };
         image
+    }
+
+    /// From now on syncs can be done beside. They are over when they have been asked for so often, or are waited for.
+    pub fn sync_beside(&self, polls: u32) {
+        self.inner.borrow_mut().beside = Some(polls);
     }
 
     /// As [`cut`](Self::cut): `keep` is asked for each version of an unsynced sector whether it reached the
@@ -529,6 +550,10 @@ impl Storage for MemDisk {
     fn unlock(&mut self, lock: Lock) {
         if self.holds.contains(&lock) {
             self.holds.retain(|held| *held != lock);
+            if lock == Lock::Server {
+                // A sync that nobody waits for any more may still have its effect, and none is known.
+                self.inner.borrow_mut().under_way = None;
+            }
             self.inner.borrow_mut().locked.retain(|held| *held != lock);
         }
     }
@@ -581,6 +606,45 @@ impl Storage for MemDisk {
         let mut inner = self.inner.borrow_mut();
         inner.sync_names();
         done(failing)
+    }
+
+    fn syncs_beside(&self, _len: u64) -> bool {
+        self.inner.borrow().beside.is_some()
+    }
+
+    fn begin_sync(&mut self, file: &MemFile) -> io::Result<()> {
+        done(file.call(Call::BeginSync)?)?;
+        let mut inner = self.inner.borrow_mut();
+        let polls_left = inner.beside.ok_or(io::ErrorKind::Unsupported)?;
+        assert!(inner.under_way.is_none(), "one sync after the other");
+        let stamp = inner.stamps.count();
+        inner.under_way = Some(UnderWay { file: file.file.clone(), stamp, polls_left });
+        Ok(())
+    }
+
+    fn finish_sync(&mut self, wait: bool) -> Option<io::Result<()>> {
+        let (file, stamp) = {
+            let mut inner = self.inner.borrow_mut();
+            let Some(under_way) = &mut inner.under_way else { return Some(Ok(())) };
+            if !wait && under_way.polls_left > 0 {
+                under_way.polls_left -= 1;
+                return None;
+            }
+            let UnderWay { file, stamp, .. } = inner.under_way.take()?;
+            (file, stamp)
+        };
+        let name = file.name.borrow().clone();
+        let failing = match self.call(Call::Sync, &name, file.id) {
+            Err(error) => return Some(Err(error)),
+            Ok(failing) => failing,
+        };
+        let mut node = file.node.borrow_mut();
+        match &failing {
+            Some(failing) if failing.effect != Effect::Whole => node.fail_sync(),
+            _ => node.sync_through(stamp),
+        }
+        self.inner.borrow().stamps.next();
+        Some(done(failing))
     }
 
     fn path(&self, name: &str) -> PathBuf {

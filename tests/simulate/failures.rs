@@ -73,6 +73,7 @@ struct Run {
 
 fn run(course: &Course, seed: u64, fault: Option<Fault>) -> Run {
     let (disk, story) = (MemDisk::new(), Story::new());
+    disk.sync_beside(1);
     if let Some(fault) = fault {
         disk.fail(fault);
     }

@@ -75,12 +75,21 @@ struct Client {
     closed: bool,
 }
 
+/// What a turn has to say, held until it is on disk.
+struct Held {
+    events: usize,
+    sends: Vec<(ConnectionId, usize)>,
+    closes: Vec<ConnectionId>,
+}
+
 /// A server that runs, and its clients.
 pub struct Server {
     pub engine: Engine,
     pub surroundings: Surroundings,
     pub now: Now,
     durability: Durability,
+    /// What the last turn has to say, and after how many events, while its sync is under way.
+    held: Option<Held>,
     clients: BTreeMap<ConnectionId, Client>,
     /// Compacted logs that were taken into use.
     pub adopted: u64,
@@ -118,6 +127,7 @@ impl Server {
             surroundings: Surroundings { journal, story, refused: 0, taken: BTreeMap::new() },
             now,
             durability,
+            held: None,
             clients: BTreeMap::new(),
             adopted: 0,
         };
@@ -131,6 +141,11 @@ impl Server {
         &mut self,
         input: impl FnOnce(&mut Engine, &mut Surroundings),
     ) -> Result<(), Failed> {
+        if !self.surroundings.journal.is_syncing()
+            || self.surroundings.journal.finish_sync(false)?
+        {
+            self.let_out();
+        }
         let Self { engine, surroundings, now, .. } = self;
         engine.begin_turn(*now);
         input(engine, surroundings);
@@ -145,9 +160,22 @@ impl Server {
             engine.handle_step(surroundings);
         }
         while engine.poll_resumed().is_some() {}
-        surroundings.journal.commit(now.mono)?;
-        surroundings.story.end_batch();
-        self.let_out();
+        if surroundings.journal.is_syncing() {
+            surroundings.journal.finish_sync(true)?;
+        }
+        if surroundings.journal.syncs_beside() {
+            surroundings.journal.commit_beside(now.mono)?;
+            surroundings.story.end_batch();
+            self.let_out();
+        } else {
+            self.let_out();
+            self.surroundings.journal.commit(self.now.mono)?;
+            self.surroundings.story.end_batch();
+        }
+        self.hold();
+        if !self.surroundings.journal.is_syncing() {
+            self.let_out();
+        }
         if self.surroundings.journal.deadline().is_some_and(|due| due <= self.now.mono) {
             self.surroundings.journal.housekeep(self.now.mono)?;
         }
@@ -170,20 +198,28 @@ impl Server {
         self.surroundings.journal.look_for_base();
     }
 
-    /// Releases the outbox: with this, clients have been told of everything up to here.
-    fn let_out(&mut self) {
-        if self.durability == Durability::Always {
-            let story = &self.surroundings.story;
-            story.is_safe(story.events());
-        }
+    /// Takes what the turn has to say out of the engine.
+    fn hold(&mut self) {
+        assert!(self.held.is_none(), "a turn is let out before the next one is held");
         let outbox = self.engine.poll_outbox();
-        for (to, bytes) in outbox.sends() {
-            self.clients.entry(to).or_default().sent_bytes += bytes.len() as u64;
-        }
-        for closed in outbox.closes() {
-            self.clients.entry(*closed).or_default().closed = true;
-        }
+        let sends = outbox.sends().map(|(to, bytes)| (to, bytes.len())).collect();
+        let closes = outbox.closes().to_vec();
         outbox.clear();
+        self.held = Some(Held { events: self.surroundings.story.events(), sends, closes });
+    }
+
+    /// Releases what is held: with this, clients have been told of everything up to there.
+    fn let_out(&mut self) {
+        let Some(Held { events, sends, closes }) = self.held.take() else { return };
+        if self.durability == Durability::Always {
+            self.surroundings.story.is_safe(events);
+        }
+        for (to, len) in sends {
+            self.clients.entry(to).or_default().sent_bytes += len as u64;
+        }
+        for closed in closes {
+            self.clients.entry(closed).or_default().closed = true;
+        }
         for (id, client) in self.clients.iter().filter(|(_, client)| !client.deaf) {
             self.surroundings.taken.insert(*id, client.sent_bytes);
             self.engine.handle_acknowledged(*id, client.sent_bytes);
@@ -194,7 +230,9 @@ impl Server {
     pub fn pass(&mut self, millis: u64) -> Result<(), Failed> {
         let until = self.now.mono.plus(millis);
         loop {
-            let deadlines = [self.engine.deadline(), self.surroundings.journal.deadline()];
+            let is_syncing = self.surroundings.journal.is_syncing();
+            let soon = is_syncing.then_some(self.now.mono);
+            let deadlines = [self.engine.deadline(), self.surroundings.journal.deadline(), soon];
             let next = deadlines.into_iter().flatten().min().filter(|next| *next < until);
             let next = next.unwrap_or(until).max(self.now.mono);
             self.now.wall.0 += next.since(self.now.mono);

@@ -55,6 +55,8 @@ pub struct Story {
     safe: Rc<Cell<usize>>,
     /// How many events are on disk if the sync that is being made succeeds.
     syncing: Rc<Cell<Option<usize>>>,
+    /// The file whose sync is under way beside, and how many there were when it was begun.
+    beside: Rc<Cell<Option<(u64, usize)>>>,
     recovering: Rc<Cell<bool>>,
 }
 
@@ -129,9 +131,17 @@ impl Story {
         if let Some(count) = self.syncing.take() {
             self.is_safe(count);
         }
-        let is_segment = made.name.ends_with(".log");
-        if made.call == Call::Sync && is_segment && !self.recovering.get() {
-            self.syncing.set(Some(self.events()));
+        if !made.name.ends_with(".log") || self.recovering.get() {
+            return;
+        }
+        match made.call {
+            Call::BeginSync => self.beside.set(Some((made.file, self.events()))),
+            Call::Sync => {
+                let begun = self.beside.take();
+                let count = begun.filter(|(file, _)| *file == made.file).map(|(_, count)| count);
+                self.syncing.set(count.or_else(|| Some(self.events())));
+            }
+            _ => {}
         }
     }
 

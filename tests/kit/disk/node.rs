@@ -200,6 +200,25 @@ impl Node {
         Rc::make_mut(&mut self.sectors)[index] = content;
     }
 
+    /// What was done up to `stamp` is on disk, as [`sync`](Self::sync) would have left it then.
+    pub fn sync_through(&mut self, stamp: u64) {
+        while let Some(&(at, len)) = self.lengths.first()
+            && at <= stamp
+        {
+            self.disk_len = len;
+            self.lengths.remove(0);
+        }
+        self.dirty.retain(|_, dirty| {
+            let count = dirty.versions.iter().take_while(|(at, _)| *at <= stamp).count();
+            if !dirty.dropped
+                && let Some((_, content)) = dirty.versions.drain(..count).next_back()
+            {
+                dirty.on_disk = content;
+            }
+            !dirty.versions.is_empty()
+        });
+    }
+
     /// Everything is on disk, but for what an earlier sync has failed to write and the system has forgotten.
     pub fn sync(&mut self) {
         self.disk_len = self.len;
