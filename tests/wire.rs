@@ -152,7 +152,7 @@ impl Raw {
             RequestType::Register => Request::Register(self.account()),
             RequestType::LogIn => Request::LogIn { password: Secret::new(text), mode: byte },
             RequestType::Send => Request::Send { receiver: friend, content: text },
-            RequestType::Broadcast => Request::Broadcast { group, content: text },
+            RequestType::Broadcast => Request::Broadcast { group: self.longs[2], content: text },
             RequestType::ViewProfile => Request::ViewProfile { friend },
             RequestType::AddGroup => Request::AddGroup { name: text },
             RequestType::RenameGroup => Request::RenameGroup { group, name: text },

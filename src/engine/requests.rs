@@ -29,6 +29,9 @@ impl Engine {
         let done = match *request {
             Request::Send { receiver, content } => self.send_message(own, receiver, content, host),
             Request::Broadcast { group, content } => {
+                // The packet has four bytes for it, and no group a number above 255.
+                let known = u8::try_from(group).map_err(|_| Refusal::UnknownGroup(group))?;
+                let group = GroupNumber(known);
                 return self.broadcast(connection, own, group, content, host);
             }
             Request::ViewProfile { friend } => self.view_profile(connection, own, friend),

@@ -122,7 +122,7 @@ pub enum Request<'a> {
     Register(Account<'a>),
     LogIn { password: Secret<'a>, mode: u8 },
     Send { receiver: ServiceNumber, content: &'a [u8] },
-    Broadcast { group: GroupNumber, content: &'a [u8] },
+    Broadcast { group: u32, content: &'a [u8] },
     ViewProfile { friend: ServiceNumber },
     AddGroup { name: &'a [u8] },
     RenameGroup { group: GroupNumber, name: &'a [u8] },
@@ -234,7 +234,7 @@ impl<'a> Request<'a> {
                 Self::Send { receiver: number(reader)?, content: reader.string()? }
             }
             RequestType::Broadcast => {
-                Self::Broadcast { group: group(reader)?, content: reader.string()? }
+                Self::Broadcast { group: reader.u32()?, content: reader.string()? }
             }
             RequestType::ViewProfile => Self::ViewProfile { friend: number(reader)? },
             RequestType::AddGroup => Self::AddGroup { name: reader.string()? },
@@ -289,7 +289,7 @@ impl<'a> Request<'a> {
                 out.put_string(content);
             }
             Self::Broadcast { group, content } => {
-                out.put_u8(group.0);
+                out.put_u32(group);
                 out.put_string(content);
             }
             Self::ViewProfile { friend }

@@ -217,7 +217,7 @@ impl Story {
 
     pub fn tell_all(&mut self, name: &'static str, group: u8, text: &str) {
         self.pass(1_000 + 90 * text.chars().count() as u64);
-        let (group, content) = (GroupNumber(group), text.as_bytes());
+        let (group, content) = (group.into(), text.as_bytes());
         self.ask(name, Request::Broadcast { group, content });
     }
 

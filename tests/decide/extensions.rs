@@ -650,7 +650,7 @@ fn what_changes_nothing_has_the_id_0_and_no_event() {
         Request::RenameGroup { group: GroupNumber(2), name: b"work" },
         Request::ChangeProfile(same),
         Request::ChangeProfile(Account { authentication: 0, ..same }),
-        Request::Broadcast { group: GroupNumber(2), content: b"nobody is in it" },
+        Request::Broadcast { group: 2, content: b"nobody is in it" },
     ];
     for request in requests {
         let events = world.events();
@@ -712,7 +712,7 @@ fn an_operator_who_is_closed_over_a_message_does_not_change_the_messages_id() {
     world.does(eve, Request::Monitor { watched: ann.number });
     // Eve takes nothing any more, until there is no room left for what she is to be shown.
     world.journal.waiting = 1 << 20;
-    let broadcast = Request::Broadcast { group: GroupNumber(0), content: b"x" };
+    let broadcast = Request::Broadcast { group: 0, content: b"x" };
     while !world.is_closed(eve.at) {
         let id = id_of(&world.asks(ann, broadcast));
         assert_eq!(kind_of(&world, id), "message-broadcast");
@@ -736,7 +736,7 @@ fn a_broadcast_that_some_did_not_get_is_a_success_that_says_so() {
     let ann = world.again(ann, RESULTS);
     world.leaves(friends[0]);
     world.leaves(friends[1]);
-    let broadcast = Request::Broadcast { group: GroupNumber(0), content: b"hi" };
+    let broadcast = Request::Broadcast { group: 0, content: b"hi" };
     assert_eq!(world.asks(ann, send(friends[0].number, b"fills")).len(), 1);
 
     let answer = world.asks(ann, broadcast);

@@ -443,7 +443,7 @@ fn while_the_log_is_full_changes_are_refused_and_work_again_once_there_is_room()
     let moves = Moves::pack([(ben.number, GroupNumber(2))]);
     let changes: &[(User, Request<'_>)] = &[
         (ann, Request::Send { receiver: ben.number, content: b"hi" }),
-        (ann, Request::Broadcast { group: GroupNumber(0), content: b"hi" }),
+        (ann, Request::Broadcast { group: 0, content: b"hi" }),
         (ann, Request::AddGroup { name: b"play" }),
         (ann, Request::RenameGroup { group: GroupNumber(1), name: b"all" }),
         (ann, Request::MoveFriends(Moves::over(&moves).unwrap())),

@@ -1,7 +1,7 @@
 //! Messages with ids, and their confirmation: `0x42` in both directions.
 
 use oicq::engine::Settings;
-use oicq::id::{GroupNumber, Seq, ServiceNumber};
+use oicq::id::{Seq, ServiceNumber};
 use oicq::limits::DELIVERIES_PER_EVENT;
 use oicq::state::{Event, EventKind};
 use oicq::wire::client::Account;
@@ -149,7 +149,7 @@ fn of_one_broadcast_each_receiver_gets_the_packet_that_it_asked_for() {
         .zip(wanted)
         .map(|(friend, wanted)| world.extended(*friend, wanted))
         .collect();
-    world.does(ann, Request::Broadcast { group: GroupNumber(0), content: b"hi" });
+    world.does(ann, Request::Broadcast { group: 0, content: b"hi" });
     let id = world.last_change();
     let with_id = numbered(&world, id, ann, b"hi");
     for (receiver, wanted) in receivers.into_iter().zip(wanted) {

@@ -2,7 +2,7 @@
 
 use oicq::codec::charset::Charset;
 use oicq::engine::Settings;
-use oicq::id::{GroupNumber, ServiceNumber};
+use oicq::id::ServiceNumber;
 use oicq::wire::client::Account;
 use oicq::wire::server::SystemKind;
 use oicq::wire::{Code, Request};
@@ -14,8 +14,8 @@ fn send(to: ServiceNumber, content: &[u8]) -> Request<'_> {
     Request::Send { receiver: to, content }
 }
 
-fn broadcast(group: u8, content: &[u8]) -> Request<'_> {
-    Request::Broadcast { group: GroupNumber(group), content }
+fn broadcast(group: u32, content: &[u8]) -> Request<'_> {
+    Request::Broadcast { group, content }
 }
 
 /// A server whose mailboxes hold so much.
@@ -452,7 +452,8 @@ fn a_broadcast_waits_for_those_who_are_offline() {
 fn a_broadcast_to_an_unknown_group_is_refused() {
     let mut world = World::new();
     let (ann, _) = circle(&mut world);
-    for group in [3, 255] {
+    // The packet has four bytes for the group: 257 is not 1.
+    for group in [3, 255, 256, 257, u32::MAX] {
         world.refused(ann, broadcast(group, b"hi"), Code::UnknownGroup);
     }
 }
@@ -462,7 +463,7 @@ fn a_broadcast_to_nobody_is_done_silently() {
     let mut world = World::new();
     let ann = world.user(b"ann");
     let empty = world.group(ann, b"empty");
-    for group in [0, 1, empty.0] {
+    for group in [0, 1, empty.0.into()] {
         world.does(ann, broadcast(group, b"hi"));
     }
 }

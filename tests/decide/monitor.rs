@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use oicq::engine::Settings;
-use oicq::id::{GroupNumber, ServiceNumber, UnixMillis};
+use oicq::id::{ServiceNumber, UnixMillis};
 use oicq::state::Event;
 use oicq::wire::server::SystemKind;
 use oicq::wire::{Code, Request, ServerPacket};
@@ -106,7 +106,7 @@ fn a_broadcast_is_sent_once_for_each_receiver() {
     world.befriend(ann, cay.number);
     world.does(operator, watch(ann));
     world.does(operator, watch(ben));
-    world.does(ann, Request::Broadcast { group: GroupNumber(0), content: b"hi" });
+    world.does(ann, Request::Broadcast { group: 0, content: b"hi" });
     let both = [monitored(ann, ben, b"hi"), monitored(ann, cay, b"hi")];
     assert_eq!(world.take(operator.at), both);
 }
@@ -117,7 +117,7 @@ fn of_a_broadcast_only_what_the_watched_receiver_gets_is_sent() {
     world.befriend(ann, ben.number);
     world.befriend(ann, cay.number);
     world.does(operator, watch(cay));
-    world.does(ann, Request::Broadcast { group: GroupNumber(0), content: b"hi" });
+    world.does(ann, Request::Broadcast { group: 0, content: b"hi" });
     assert_eq!(world.take(operator.at), [monitored(ann, cay, b"hi")]);
 }
 
@@ -277,7 +277,7 @@ fn a_broadcast_is_not_monitored_for_those_whose_mailboxes_are_full() {
     world.leaves(ben);
     world.does(ann, send(ben, b"fills"));
     world.does(operator, watch(ann));
-    world.asks(ann, Request::Broadcast { group: GroupNumber(0), content: b"hi" });
+    world.asks(ann, Request::Broadcast { group: 0, content: b"hi" });
     assert_eq!(world.take(operator.at), [monitored(ann, cay, b"hi")]);
 }
 

@@ -228,7 +228,7 @@ impl Story {
         let content = text.as_bytes();
         let request = match (is_request, is_broadcast) {
             (true, _) => Request::RequestFriend { friend: receiver, reason: content },
-            (_, true) => Request::Broadcast { group: GroupNumber::ALL, content },
+            (_, true) => Request::Broadcast { group: GroupNumber::ALL.0.into(), content },
             _ => Request::Send { receiver, content },
         };
         let bytes = self.clients[who].asks(request, Some(index));

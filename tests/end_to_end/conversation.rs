@@ -59,11 +59,11 @@ fn a_broadcast_reaches_the_friends_of_a_group() {
     let moves = Moves::pack([(eve.own, GroupNumber(2))]);
     let moved = ann.reply(Request::MoveFriends(Moves::over(&moves).unwrap()));
     assert_eq!(moved.packet(), ServerPacket::FriendsMoved { success: true });
-    ann.quietly(Request::Broadcast { group: GroupNumber(2), content: b"class" });
-    ann.quietly(Request::Broadcast { group: GroupNumber::ALL, content: b"all" });
+    ann.quietly(Request::Broadcast { group: 2, content: b"class" });
+    ann.quietly(Request::Broadcast { group: GroupNumber::ALL.0.into(), content: b"all" });
     assert_eq!(texts(&bob.pending()), ["all"]);
     assert_eq!(texts(&eve.pending()), ["class", "all"]);
-    let deaf = Request::Broadcast { group: GroupNumber(3), content: b"x" };
+    let deaf = Request::Broadcast { group: 3, content: b"x" };
     assert_eq!(ann.refused(deaf), (Code::UnknownGroup, 0));
 }
 

@@ -336,7 +336,10 @@ fn a_broadcast_stands_in_the_log_once() {
     }
     let before = stat(server.data(), "bytes");
     let content = "x".repeat(8_000);
-    ann.quietly(Request::Broadcast { group: GroupNumber::ALL, content: content.as_bytes() });
+    ann.quietly(Request::Broadcast {
+        group: GroupNumber::ALL.0.into(),
+        content: content.as_bytes(),
+    });
     let grown = stat(server.data(), "bytes") - before;
     assert!((8_000..10_000).contains(&grown), "the log has grown by {grown} bytes");
     let server = server.crash();

@@ -156,7 +156,7 @@ fn a_results_id_is_the_change_that_replay_shows() {
         ("message-sent", Request::Send { receiver: friend, content }),
         ("group-added", Request::AddGroup { name: b"work" }),
         ("friends-moved", Request::MoveFriends(Moves::over(&moves).unwrap())),
-        ("message-broadcast", Request::Broadcast { group, content: b"to all" }),
+        ("message-broadcast", Request::Broadcast { group: 2, content: b"to all" }),
         ("group-renamed", Request::RenameGroup { group, name: b"play" }),
         ("group-deleted", Request::DeleteGroup { group }),
         ("profile-changed", Request::ChangeProfile(account(b""))),

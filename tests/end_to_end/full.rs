@@ -210,7 +210,7 @@ impl People {
         for request in [
             message(friend, "hello?"),
             message(own, "x"),
-            Request::Broadcast { group: GroupNumber::ALL, content: b"all" },
+            Request::Broadcast { group: GroupNumber::ALL.0.into(), content: b"all" },
             Request::AddGroup { name: b"work" },
             Request::RenameGroup { group: GroupNumber(1), name: b"all" },
             Request::AddFriend { friend: self.dan },

@@ -90,7 +90,7 @@ fn write_everything(server: &Server, planted: &mut Planted) -> ServiceNumber {
     ann.ask(Request::Send { receiver: ben.own, content: planted.text("Message7") });
     ann.quietly(Request::Send { receiver: absent, content: planted.text("Waiting7") });
     let content = planted.text("Broadcast7");
-    ann.ask(Request::Broadcast { group: GroupNumber::ALL, content });
+    ann.ask(Request::Broadcast { group: GroupNumber::ALL.0.into(), content });
     let quoted = |text: &[u8]| [b"select * from users where city = '", text, b"'"].concat();
     ann.ask(Request::Search { statement: &quoted(planted.text("City7")) });
     let statement = [b"select * from users where ", planted.text("Column7"), b" = 1"].concat();

@@ -32,7 +32,10 @@ fn full_server() -> Server {
     ann.quietly(Request::ChangeProfile(Account { profile, password, authentication: 255 }));
     make_friends(&mut ann, &mut bob, &eve);
     sort_friends(&mut ann, &bob);
-    ann.quietly(Request::Broadcast { group: GroupNumber::ALL, content: "大家好".as_bytes() });
+    ann.quietly(Request::Broadcast {
+        group: GroupNumber::ALL.0.into(),
+        content: "大家好".as_bytes(),
+    });
     ann.quietly(message(absent, "line one\nline two\t\"quoted\""));
     bob.tell(ann.own, "hi");
     bob.tell(absent, "later");

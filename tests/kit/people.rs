@@ -136,7 +136,7 @@ pub fn one_of_each<'a>(friend: ServiceNumber, moves: &'a [u8]) -> Vec<Request<'a
         Request::Register(account(b"eve")),
         Request::LogIn { password: Secret::new(PASSWORD), mode: 0 },
         Request::Send { receiver: friend, content: b"hi" },
-        Request::Broadcast { group, content: b"hi" },
+        Request::Broadcast { group: 1, content: b"hi" },
         Request::ViewProfile { friend },
         Request::AddGroup { name: b"work" },
         Request::RenameGroup { group, name: b"work" },

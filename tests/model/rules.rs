@@ -543,16 +543,17 @@ impl Model {
         Ok(())
     }
 
-    fn broadcast(&mut self, slot: Slot, own: Number, group: u8, text: &[u8]) -> Done {
+    fn broadcast(&mut self, slot: Slot, own: Number, group: u32, text: &[u8]) -> Done {
         let user = self.user(own);
+        let groups = user.groups.keys().map(|group| u32::from(*group));
         check(&[
-            (group != 0 && !user.groups.contains_key(&group), "unknown-group"),
+            (group != 0 && !groups.clone().any(|known| known == group), "unknown-group"),
             (!is_message(text), "bad-value"),
         ])?;
         let friends: Vec<Number> = user
             .friends
             .iter()
-            .filter(|(_, of)| group == 0 || **of == group)
+            .filter(|(_, of)| group == 0 || u32::from(**of) == group)
             .map(|(friend, _)| *friend)
             .collect();
         if friends.is_empty() {

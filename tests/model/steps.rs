@@ -61,7 +61,7 @@ pub enum Ask {
         text: Text,
     },
     Broadcast {
-        group: u8,
+        group: u32,
         text: Text,
     },
     Profile {
@@ -217,7 +217,7 @@ impl Ask {
             Self::Register(person) => person.content(Bytes::new()),
             Self::LogIn { number, password, mode } => Bytes::new().l(*number).s(password).t(*mode),
             Self::Send { to, text } => start.l(*to).s(text),
-            Self::Broadcast { group, text } => start.t(*group).s(text),
+            Self::Broadcast { group, text } => start.l(*group).s(text),
             Self::Profile { of: number }
             | Self::AddFriend { friend: number }
             | Self::DeleteFriend { friend: number }
@@ -493,7 +493,12 @@ fn inside(chance: &mut Chance, model: &Model, own: Number) -> Ask {
     match chance.weighted(&[24, 10, 4, 4, 2, 2, 5, 3, 2, 10, 6, 2, 5, 6, 4, 14, 1, 10, 1]) {
         0 => Ask::Send { to: number_of(chance, &friends), text: text(chance, TEXTS, 8_192, 1) },
         1 => {
-            let group = if chance.one_in(2) { 0 } else { group_of(chance, model, own) };
+            let group = match chance.below(8) {
+                0..4 => 0,
+                4..7 => group_of(chance, model, own).into(),
+                // Four bytes hold numbers that no group has: those are not taken for what is left of them in one.
+                _ => 256 + u32::from(group_of(chance, model, own)),
+            };
             Ask::Broadcast { group, text: text(chance, TEXTS, 8_192, 1) }
         }
         2 => Ask::Profile { of: number_of(chance, &friends) },

@@ -353,7 +353,7 @@ impl Crowd {
         let weights = [20, 6, 4, 2, 2, 3, 12, 3, 2, 2, answers, monitors];
         let request = match chance.weighted(&weights) {
             0 => Request::Send { receiver: friend(chance), content: &text },
-            1 => Request::Broadcast { group: GroupNumber::ALL, content: &text },
+            1 => Request::Broadcast { group: GroupNumber::ALL.0.into(), content: &text },
             2 => Request::AddGroup { name: b"another" },
             3 => Request::RenameGroup { group: chance.pick(&groups), name: b"a new name" },
             4 => Request::DeleteGroup { group: chance.pick(&groups) },

@@ -95,7 +95,7 @@ fn request_fields(request: Request<'_>) -> Fields<'_> {
             ("send", vec![("to", User(receiver)), ("text", text(content))])
         }
         Request::Broadcast { group, content } => {
-            ("broadcast", vec![("group", byte(group.0)), ("text", text(content))])
+            ("broadcast", vec![("group", Number(group.into())), ("text", text(content))])
         }
         Request::ViewProfile { friend } => ("view-profile", vec![("number", User(friend))]),
         Request::AddGroup { name } => ("add-group", vec![("name", text(name))]),

@@ -32,7 +32,7 @@ pub fn rename<'a>(
     charset: Charset,
 ) -> Result<Option<Event<'a>>, Refusal> {
     check_name(name, charset)?;
-    let old = user(state, owner)?.group(group).ok_or(Refusal::UnknownGroup(group))?;
+    let old = user(state, owner)?.group(group).ok_or(unknown(group))?;
     Ok((*old.name != *name).then_some(Event::GroupRenamed { owner, group, name }))
 }
 
@@ -46,7 +46,7 @@ pub fn delete<'a>(
         return Err(Refusal::NotAllowed(Forbidden::DeleteFirstGroup));
     }
     let user = user(state, owner)?;
-    let friends = user.group(group).ok_or(Refusal::UnknownGroup(group))?.friends;
+    let friends = user.group(group).ok_or(unknown(group))?.friends;
     check_room(user, GroupNumber::FIRST, usize::from(friends))?;
     Ok(Event::GroupDeleted { owner, group })
 }
@@ -81,7 +81,11 @@ pub fn move_friends<'a>(
 
 /// The group, if it is one of this user's.
 pub(super) fn check_group(user: &User, group: GroupNumber) -> Result<(), Refusal> {
-    user.group(group).map(|_| ()).ok_or(Refusal::UnknownGroup(group))
+    user.group(group).map(|_| ()).ok_or(unknown(group))
+}
+
+fn unknown(group: GroupNumber) -> Refusal {
+    Refusal::UnknownGroup(group.0.into())
 }
 
 /// Whether a group takes `more` friends.

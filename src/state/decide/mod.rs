@@ -70,7 +70,7 @@ pub enum Refusal {
     RegistrationClosed,
     BadValue { field: &'static str, must: Must },
     UnknownNumber(ServiceNumber),
-    UnknownGroup(GroupNumber),
+    UnknownGroup(u32),
     UnknownFriend(ServiceNumber),
     AlreadyFriend(ServiceNumber),
     NoRequest(ServiceNumber),

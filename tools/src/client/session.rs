@@ -313,7 +313,7 @@ impl Session {
             }
             Command::Broadcast { group, text } => {
                 let group = self.find(group)?;
-                let request = Request::Broadcast { group, content: text };
+                let request = Request::Broadcast { group: group.0.into(), content: text };
                 self.silent("broadcast", &request, Effect::SentToGroup(group));
             }
             Command::Add { number, reason } if reason.is_empty() => {

@@ -40,7 +40,7 @@ pub(crate) fn prepare(
 }
 
 fn request<'a>(_: &[Member], content: &'a [u8]) -> Request<'a> {
-    Request::Broadcast { group: GroupNumber::ALL, content }
+    Request::Broadcast { group: GroupNumber::ALL.0.into(), content }
 }
 
 /// Makes the receivers, and nobody else, the writer's friends.
