@@ -33,7 +33,7 @@ pub use disk::{DiskFile, DiskStorage};
 pub use error::{AppendError, Cause, Damage, Doing, Failed, OpenError, ReadError, What};
 pub use progress::Progress;
 pub use reader::{Bookmark, Identity, Reader, Segment};
-pub use recovery::{Found, Recovery, Row, TABLE, TOOLS};
+pub use recovery::{Found, Rebuild, Recovery, Row, TABLE, TOOLS};
 pub use step::{Batch, End, Record, Resumed, Step, Torn, locate};
 pub use storage::{Access, Lock, Storage, StoredFile};
 pub use writer::{Durability, Log, Options};

@@ -15,7 +15,7 @@ use super::format::{
 use super::prepare::{NEXT_NAME, Prepared, reserve, write_zeros};
 use super::progress::{Counter, Progress};
 use super::reader::{Reader, Segment, open_listed};
-use super::step::{End, Record, Step, Torn, locate};
+use super::step::{Batch, End, Record, Step, Torn, locate};
 use super::storage::{Access, Lock, Storage, StoredFile};
 use super::writer::{Active, Closed, Log, Options};
 use crate::id::{Seq, UnixMillis};
@@ -251,6 +251,21 @@ struct Replay {
     torn: Option<Torn>,
 }
 
+/// What is rebuilt from the log's records.
+pub trait Rebuild<E> {
+    /// These records come next: whoever likes can have a look at what they will need.
+    fn look_ahead(&mut self, _batch: &Batch<'_>) {}
+
+    /// Takes the next record in.
+    fn take(&mut self, record: &Record<'_>) -> Result<(), E>;
+}
+
+impl<E, F: FnMut(&Record<'_>) -> Result<(), E>> Rebuild<E> for F {
+    fn take(&mut self, record: &Record<'_>) -> Result<(), E> {
+        self(record)
+    }
+}
+
 impl<S: Storage> Log<S> {
     /// Opens the log for appending, or begins one, with `fresh_log_id`, where there is none. Hands
     /// every record to `each`, in order.
@@ -277,7 +292,7 @@ impl<S: Storage> Log<S> {
         options: Options,
         fresh_log_id: u64,
         now: UnixMillis,
-        mut each: impl FnMut(&Record<'_>) -> Result<(), E>,
+        mut each: impl Rebuild<E>,
         mut watch: impl FnMut(&Progress),
     ) -> Result<(Self, Recovery), OpenError<E>> {
         let options = options.bounded();
@@ -310,7 +325,7 @@ fn replay<S: Storage, E>(
     storage: &S,
     charset: u8,
     recovery: &mut Recovery,
-    each: &mut impl FnMut(&Record<'_>) -> Result<(), E>,
+    each: &mut impl Rebuild<E>,
     watch: &mut impl FnMut(&Progress),
 ) -> Result<Replay, OpenError<E>> {
     let mut reader = Reader::open(storage)?;
@@ -330,8 +345,9 @@ fn replay<S: Storage, E>(
         }
         recovery.bytes += batch.header.total();
         counter.count(&batch);
+        each.look_ahead(&batch);
         let refused = batch.records().find_map(|record| {
-            let error = each(&record).err()?;
+            let error = each.take(&record).err()?;
             Some((record.seq, locate(record.place).1, error))
         });
         if let Some((seq, offset, error)) = refused {

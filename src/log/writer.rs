@@ -366,9 +366,9 @@ impl<S: Storage> Log<S> {
         Ok(written)
     }
 
-    /// As [`commit`](Self::commit), but a large batch is synced beside, where the storage can do that: nothing of it may
-    /// be acknowledged before [`finish_sync`](Self::finish_sync) answers `true`. Waits for the sync of the batch before,
-    /// so that it never is more than the last batch that a power cut may tear.
+    /// As [`commit`](Self::commit), but a large batch is synced beside, where the storage can do that: nothing of it
+    /// may be acknowledged before [`finish_sync`](Self::finish_sync) answers `true`. Waits for the sync of the batch
+    /// before, so that it never is more than the last batch that a power cut may tear.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).

@@ -113,9 +113,17 @@ mod tests {
     fn both_families_can_be_listened_on_at_one_port() {
         let poller = Arc::new(Poller::new().unwrap());
         let any = "[::]:0".parse().unwrap();
-        let Ok(six) = Listener::bind(any, &poller, 1) else { return }; // no IPv6 here
-        let port = six.address().unwrap().port();
-        let four = Listener::bind(SocketAddr::from(([0, 0, 0, 0], port)), &poller, 2).unwrap();
+        // A port that is free for one family may be somebody's in the other.
+        let mut tries = 100;
+        let (six, four, port) = loop {
+            let Ok(six) = Listener::bind(any, &poller, 1) else { return }; // no IPv6 here
+            let port = six.address().unwrap().port();
+            match Listener::bind(SocketAddr::from(([0, 0, 0, 0], port)), &poller, 2) {
+                Ok(four) => break (six, four, port),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => tries -= 1,
+                Err(error) => panic!("{error}"),
+            }
+        };
         assert_eq!(four.address().unwrap().port(), port);
         assert!(matches!(four.accept(), Accepted::Nobody));
 

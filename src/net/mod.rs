@@ -37,8 +37,8 @@ use crate::cli::settings::{Options, Timeouts};
 use crate::engine::{Engine, Host, Input, StorageFull};
 use crate::id::{ConnectionId, MonoMillis, Now, Place, Seq, UnixMillis};
 use crate::limits::{FILES_LINGERING, READ_BYTES_PER_TURN, SHUTDOWN_MS};
-use crate::log::{DiskStorage, Log, OpenError, Recovery};
-use crate::state::{Stamp, State};
+use crate::log::{Batch, DiskStorage, Log, OpenError, Rebuild, Record, Recovery};
+use crate::state::{RecordError, Stamp, State};
 
 use connections::Connections;
 use listener::Listener;
@@ -379,14 +379,15 @@ fn recover(
             .syncing_beside(wake)
             .map_err(ServerError::at("start the thread that waits for the disk"))?;
         let mut state = State::default();
-        let take = |record: &crate::log::Record<'_>| {
-            let crate::log::Record { seq, time, kind, payload, place, in_base } = *record;
-            state.take_record(Stamp { seq, time, place }, in_base, kind, payload)
-        };
         let now = outside::wall();
-        let opened = Log::open_watched(storage, log_options, fresh_log_id, now, take, |progress| {
-            start.handle(progress);
-        });
+        let opened = Log::open_watched(
+            storage,
+            log_options,
+            fresh_log_id,
+            now,
+            Rebuilding(&mut state),
+            |progress| start.handle(progress),
+        );
         match opened {
             Ok((log, recovery)) => {
                 start.end();
@@ -396,6 +397,22 @@ fn recover(
             Err(OpenError::Compacted) if tries > 0 => tries -= 1,
             Err(error) => return Err(ServerError::Open { folder: folder.clone(), error }),
         }
+    }
+}
+
+/// The state that the log's records make.
+struct Rebuilding<'a>(&'a mut State);
+
+impl Rebuild<RecordError> for Rebuilding<'_> {
+    fn look_ahead(&mut self, batch: &Batch<'_>) {
+        if batch.base.is_none() {
+            self.0.look_ahead(batch.records().map(|record| (record.kind, record.payload)));
+        }
+    }
+
+    fn take(&mut self, record: &Record<'_>) -> Result<(), RecordError> {
+        let Record { seq, time, kind, payload, place, in_base } = *record;
+        self.0.take_record(Stamp { seq, time, place }, in_base, kind, payload)
     }
 }
 

@@ -98,6 +98,11 @@ impl Mailbox {
         messages.filter_map(|(seq, waiting)| waiting.as_ref().map(|waiting| (*seq, waiting)))
     }
 
+    /// The number of the newest message, or of the gap that it has left; 0 where there is none.
+    pub(super) fn newest(&self) -> Seq {
+        self.messages.back().map_or(Seq::ZERO, |(seq, _)| *seq)
+    }
+
     /// Adds the newest message. A system message takes the place of an older one of its kind and sender, which
     /// is the answer.
     pub(super) fn add(&mut self, seq: Seq, waiting: Waiting) -> Option<(Seq, Waiting)> {

@@ -52,6 +52,7 @@ fn replayed(folder: &Path) -> State {
     let mut reader = Reader::open(&storage).unwrap();
     let mut state = State::default();
     while let Step::Batch(batch) = reader.next_batch().unwrap() {
+        state.look_ahead(batch.records().map(|record| (record.kind, record.payload)));
         for record in batch.records() {
             let stamp = Stamp { seq: record.seq, time: record.time, place: record.place };
             state.apply_record(stamp, record.kind, record.payload).unwrap();
