@@ -138,9 +138,12 @@ fn a_server_is_started_for_it_and_leaves_nothing() {
         let some = ["--rounds", "1", "--messages", "200", "--ceiling", "--clients", "extended"];
         tools(&[&all[..], &some[..], options].concat())
     };
-    let all = objects(&run(&["--", "--durability", "never", "--segment-size", "64KiB"]));
-    let counts: Vec<_> = all.iter().filter_map(|one| one["count"].as_u64()).collect();
-    assert_eq!((counts, all.len()), (vec![200; 3], 3 + 3 + 2));
+    for (load, count) in [(&["--load", "pairs"][..], 200), (&["--load", "broadcast"], 20_000)] {
+        let options = [load, &["--", "--durability", "never", "--segment-size", "64KiB"]].concat();
+        let all = objects(&run(&options));
+        let counts: Vec<_> = all.iter().filter_map(|one| one["count"].as_u64()).collect();
+        assert_eq!((counts, all.len()), (vec![count; 3], 3 + 3 + 2), "{load:?}");
+    }
     let output = run(&["--", "--durability", "sometimes"]);
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));

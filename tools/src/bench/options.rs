@@ -260,7 +260,7 @@ impl Draft {
         only("--rate", self.rate.is_some(), &messages)?;
         only("--receivers", self.receivers.is_some(), &["broadcast"])?;
         only("--connections", self.connections.is_some(), &["idle", "login"])?;
-        only("--ceiling", self.ceiling, &["pairs"])?;
+        only("--ceiling", self.ceiling, &messages)?;
         let by_rounds = ["pairs", "broadcast", "login"];
         only("--plot", self.plot.is_some(), &by_rounds)?;
         only("--rounds", self.rounds.is_some(), &by_rounds)?;
@@ -398,9 +398,10 @@ fn page() -> Page {
              --password-cost 8,1.",
         )
         .note(
-            "The bare relay passes each message on to its receiver and does nothing else. The \
-             durable relay does the same, but nothing leaves it before all that came in a turn of \
-             its loop is on disk: one write into a file that is full of zeros, one sync. Both are \
+            "The bare relay passes each message on to its receiver, and each broadcast to all \
+             friends, and does nothing else. The durable relay does the same, but nothing leaves \
+             it before the messages that came in a turn of its loop are on disk, a broadcast once \
+             for all who get it: one write into a file that is full of zeros, one sync. Both are \
              single threads that speak the server's protocol with the same bytes. So they are \
              what this machine, its network and its disk allow a server of one thread. They take \
              turns with the server, round by round, and the ratio is that of neighbouring rounds: \
@@ -471,7 +472,8 @@ fn measurement_rows() -> Vec<Row> {
         Row::new("--messages N", "a round is so many messages or logins, instead of a time"),
         Row::new(
             "--ceiling",
-            "measures two relays beside the server, and how much of their rates it reaches",
+            "measures two relays beside the server, and how much of their rates it reaches; for \
+             pairs and broadcast",
         ),
         Row::new(
             "--dir DIR",
@@ -566,6 +568,14 @@ mod tests {
     }
 
     #[test]
+    fn relays_are_for_messages_and_broadcasts() {
+        for load in ["pairs", "broadcast"] {
+            let options = options(&format!("127.0.0.1:1 --load {load} --ceiling"));
+            assert_eq!(options.relays, Sort::ALL, "{load}");
+        }
+    }
+
+    #[test]
     fn other_machines_want_a_word() {
         for address in ["192.0.2.1:8000", "[2001:db8::1]:8000", "0.0.0.0:8000"] {
             let words = call(address).err().unwrap();
@@ -598,7 +608,10 @@ mod tests {
                 "127.0.0.1:1 --messages 5 --warm-up 1s",
                 "--warm-up: a round of --messages has no time",
             ),
-            ("127.0.0.1:1 --load login --ceiling", "--ceiling: it is for --load pairs"),
+            (
+                "127.0.0.1:1 --load login --ceiling",
+                "--ceiling: it is for --load pairs and --load broadcast",
+            ),
             ("127.0.0.1:1 --duration 5", "--duration: \"5\" was given, expected a time"),
             ("127.0.0.1:1 --duration 0s", "longer than 0"),
             ("127.0.0.1:1 --duration 50s --ceiling", "take more rounds"),
