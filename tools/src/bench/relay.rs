@@ -25,6 +25,8 @@ use super::stream::{Poll, ROOM_BYTES, Read, Stream};
 const EVENTS: usize = 1_024;
 /// Bytes that the durable relay takes in one turn; what is left comes in the next.
 const TURN_BYTES: usize = 8 << 20;
+/// Bytes that wait for the next message, and go to disk without one.
+const WAITING_BYTES_MAX: usize = TURN_BYTES / 2;
 /// Bytes of the durable relay's file. Behind its end comes its beginning, so that no turn waits for a new file.
 const FILE_BYTES: u64 = 64 << 20;
 /// The key of the listener among those of connections.
@@ -37,8 +39,8 @@ const ANY: Expected =
 pub(crate) enum Sort {
     /// Passes messages and broadcasts on.
     Bare,
-    /// Before it passes on what came in a turn, all of that is on disk: by one write and one sync. Where nothing
-    /// came but what promises nothing, there is no sync.
+    /// Before it passes on the messages that came in a turn, all that has come is on disk: by one write and one sync.
+    /// What promises nothing, such as confirmations, goes there with the next message.
     Durable,
 }
 
@@ -70,8 +72,10 @@ pub(crate) struct Relay {
     /// Connections by their keys; `None` where one has ended.
     ends: Vec<Option<End>>,
     users: Users,
-    /// What came in this turn; of the bare relay what came last.
+    /// What came in this turn, behind what waits to be written; of the bare relay what came last.
     input: Vec<u8>,
+    /// Bytes of it that came in earlier turns.
+    waiting: usize,
     /// The connections that something is to be sent to.
     touched: Vec<usize>,
     /// The broadcast that is passed on, for receivers without message ids and for those with them.
@@ -121,6 +125,7 @@ impl Relay {
             ends: Vec::new(),
             users: Users::default(),
             input: vec![0; input_bytes],
+            waiting: 0,
             touched: Vec::new(),
             encoded: Default::default(),
             disk,
@@ -138,7 +143,7 @@ impl Relay {
     pub(crate) fn turn(&mut self, patience_ns: Option<u64>) -> io::Result<()> {
         let count = self.poll.wait(patience_ns)?;
         let mut input = std::mem::take(&mut self.input);
-        let mut filled = 0;
+        let mut filled = self.waiting;
         for index in 0..count {
             let happened = self.poll.happened(index);
             if happened.key == LISTENER {
@@ -157,12 +162,13 @@ impl Relay {
             }
         }
         self.input = input;
+        self.waiting = filled;
         let has_changed = std::mem::take(&mut self.has_changed);
-        if let Some(disk) = &mut self.disk {
+        if let Some(disk) = &mut self.disk
+            && (has_changed || filled > WAITING_BYTES_MAX)
+        {
             disk.write(&self.input[..filled])?;
-            if has_changed {
-                disk.sync()?;
-            }
+            self.waiting = 0;
         }
         self.release();
         Ok(())
@@ -364,18 +370,11 @@ impl Disk {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
         if self.at + bytes.len() as u64 > FILE_BYTES {
             self.at = 0;
         }
         self.file.write_all_at(bytes, self.at)?;
         self.at += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 }
@@ -545,6 +544,27 @@ mod tests {
             let alone = ServerPacket::Message { sign, number, text: b"you" };
             assert_eq!(relay.packets(&mut stranger, 1), bytes(&[alone]), "nothing came before it");
         }
+    }
+
+    #[test]
+    fn what_promises_nothing_is_on_disk_with_the_next_message() {
+        let mut relay = Test::start(Sort::Durable);
+        let mut ann = relay.client(Extensions::ALL);
+        let written = |relay: &Test| relay.0.disk.as_ref().unwrap().at as usize;
+        let [registered, confirmation, message] = [written(&relay), 8 + 4 + 8, 8 + 4 + 4 + 2 + 3];
+        ann.say(Request::Arrived { through: Seq(1) });
+        relay.packets(&mut ann, 1);
+        assert_eq!(written(&relay), registered);
+        let waited = relay.0.waiting;
+        assert!(waited > confirmation, "the login waits as well");
+        ann.say(Request::Send { receiver: ann.own, content: b"one" });
+        relay.packets(&mut ann, 2);
+        assert_eq!((written(&relay), relay.0.waiting), (registered + waited + message, 0));
+        // Not for ever.
+        relay.0.waiting = WAITING_BYTES_MAX;
+        ann.say(Request::Test);
+        relay.packets(&mut ann, 2);
+        assert_eq!(relay.0.waiting, 0);
     }
 
     #[test]
