@@ -455,7 +455,7 @@ fn page() -> Page {
             "The table is made of pairs with 16 and with 1 message under way, these once more with \
              base clients and --durability never, a steady rate, broadcasts, idle sessions and \
              logins; each has a server of its own, and relays where it can. Relays that sync are \
-             left out where the server does not. It takes six minutes; --messages makes it short, \
+             left out where the server does not. It takes some minutes; --messages makes it short, \
              and the figures worthless.",
         )
         .note(
