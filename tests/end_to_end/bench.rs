@@ -1,11 +1,11 @@
 //! `oicq-tools bench` with the real server: each load, users that are taken again, what a server with its usual
 //! limits says, and a server that is started for it.
 
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::live::{Server, folder, stat, tools};
+use crate::live::{Server, folder, stat, tools, tools_program};
 
 /// No limits that a load would meet.
 const NO_LIMITS: &[&str] = &["--connections", "0", "--login-failures", "0", "--requests", "0,0"];
@@ -138,9 +138,12 @@ fn a_server_is_started_for_it_and_leaves_nothing() {
         let some = ["--rounds", "1", "--messages", "200", "--ceiling", "--clients", "extended"];
         tools(&[&all[..], &some[..], options].concat())
     };
-    let all = objects(&run(&["--", "--durability", "never", "--segment-size", "64KiB"]));
-    let counts: Vec<_> = all.iter().filter_map(|one| one["count"].as_u64()).collect();
-    assert_eq!((counts, all.len()), (vec![200; 3], 3 + 3 + 2));
+    for (load, count) in [(&["--load", "pairs"][..], 200), (&["--load", "broadcast"], 20_000)] {
+        let options = [load, &["--", "--durability", "never", "--segment-size", "64KiB"]].concat();
+        let all = objects(&run(&options));
+        let counts: Vec<_> = all.iter().filter_map(|one| one["count"].as_u64()).collect();
+        assert_eq!((counts, all.len()), (vec![count; 3], 3 + 3 + 2), "{load:?}");
+    }
     let output = run(&["--", "--durability", "sometimes"]);
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -149,4 +152,50 @@ fn a_server_is_started_for_it_and_leaves_nothing() {
         "{errors}"
     );
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_table_measures_each_load_with_a_server_of_its_own() {
+    let place = folder();
+    let program = env!("CARGO_BIN_EXE_oicqd");
+    let dir = place.path().to_str().unwrap();
+    let all = ["bench", "--serve", program, "--table", "--dir", dir, "--format", "json"];
+    let some = ["--rounds", "1", "--messages", "60", "--connections", "30"];
+    let rows = objects(&tools(&[&all[..], &some].concat()));
+    assert!(rows.iter().all(|row| row["what"] == "row"), "{rows:?}");
+    let of = |key: &str| rows.iter().map(|row| row[key].clone()).collect::<Vec<_>>();
+    let (m, d, l, no) = ("messages", "deliveries", "logins", Value::Null);
+    let units = [m, m, m, m, m, d, d].map(Value::from).into_iter().chain([no, l.into()]);
+    assert_eq!(of("unit"), units.collect::<Vec<_>>());
+    let has = |key: &str| of(key).iter().map(|one| u8::from(!one.is_null())).collect::<Vec<_>>();
+    assert_eq!(has("of_bare"), [1, 1, 1, 1, 0, 1, 1, 0, 0], "not where the rate is chosen");
+    assert_eq!(has("of_durable"), [1, 1, 0, 0, 0, 1, 1, 0, 0], "nor where nothing is synced");
+    assert_eq!(has("relay_p99_ns"), [1, 1, 1, 1, 1, 1, 1, 0, 0]);
+    assert_eq!(has("p99_ns"), [1, 1, 1, 1, 1, 1, 1, 0, 1]);
+    assert_eq!(rows[7]["sessions"], 30);
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_table_has_as_many_idle_sessions_as_the_system_allows_and_says_so() {
+    let place = folder();
+    let line = "ulimit -n 500 && exec \"$0\" \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", line])
+        .arg(tools_program())
+        .args(["bench", "--serve", env!("CARGO_BIN_EXE_oicqd"), "--table", "--rounds", "1"])
+        .args(["--messages", "60", "--dir"])
+        .arg(place.path())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let words = "oicq-tools: 404 idle sessions instead of 18,000: the system does not allow more";
+    assert!(errors.starts_with(words) && errors.lines().count() == 1, "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("Messages of 100 bytes; extended clients"), "{text}");
+    let rows = text.lines().filter(|line| line.starts_with("| "));
+    let cells: Vec<_> = rows.map(|row| row.split('|').count()).collect();
+    assert_eq!(cells, [9; 2 + 9], "titles, a rule, and the rows: {text}");
+    assert!(text.contains("\n| 404 idle sessions "), "{text}");
 }

@@ -15,6 +15,7 @@ mod round;
 mod run;
 mod schedule;
 mod stream;
+mod table;
 mod users;
 mod watch;
 
@@ -26,6 +27,7 @@ use oicq::id::ServiceNumber;
 use tempfile::TempDir;
 
 use self::child::Child;
+use self::load::idle::Idle;
 use self::load::{broadcast, idle, login, pairs};
 use self::options::{Call, Load, Options, Server};
 use self::relay::Sort;
@@ -42,6 +44,7 @@ pub(crate) fn run(parser: &mut Parser) -> Result<(), Failure> {
     match options::parse(parser)? {
         None => Ok(()),
         Some(Call::Measure(options)) => measure(&options),
+        Some(Call::Table { common, sessions }) => table::measure(&common, sessions),
         Some(Call::Relay { sort, folder }) => child::relay(sort, &folder),
         Some(Call::Become { parent, arguments }) => child::become_child(&parent, &arguments),
     }
@@ -61,18 +64,29 @@ struct Started {
     folder: Option<TempDir>,
 }
 
-fn measure(options: &Options) -> Result<(), Failure> {
-    let run = Run::begin(options.patience_ns)?;
-    let out = measure_in(&run, options);
-    // What goes wrong once it is to stop has that reason: a terminal tells servers to end as well.
-    run.check_stopped()?;
-    drop(run);
-    print(&out?)
+/// What a measurement has come to.
+enum Outcome {
+    /// The server's rounds first, those of relays behind them.
+    Rounds(Vec<Measured>),
+    Idle(Idle),
 }
 
-/// What is to be printed. When it is there, all that was started has ended.
-fn measure_in(run: &Run, options: &Options) -> Result<String, Failure> {
+fn measure(options: &Options) -> Result<(), Failure> {
     options.plot.as_deref().map_or(Ok(()), plot::check)?;
+    let (users, outcome) = Run::over(options.patience_ns, |run| outcome(run, options))?;
+    let head = report::head(options, &users);
+    let measured = match outcome {
+        Outcome::Idle(idle) => return print(&report::idle(options.format, &head, &idle)),
+        Outcome::Rounds(measured) => measured,
+    };
+    if let Some(file) = &options.plot {
+        plot::draw(file, &report::title(options), report::unit(options.load), &measured)?;
+    }
+    print(&report::rounds(options.format, &head, options.load, &measured))
+}
+
+/// The users of the server, and what was measured. When it is there, all that was started has ended.
+fn outcome(run: &Run, options: &Options) -> Result<(Vec<ServiceNumber>, Outcome), Failure> {
     users::allow_files(options.load.users().saturating_mul(1 + options.relays.len()))?;
     let mut started = Started::default();
     let address = match &options.server {
@@ -85,10 +99,9 @@ fn measure_in(run: &Run, options: &Options) -> Result<String, Failure> {
     let door = door(options, run, address, options.first_user);
     let watch = Watch::over(door.process()?);
     let users = door.numbers(options.load.users())?;
-    let head = report::head(options, &users);
     if let Load::Idle(_) = options.load {
         let idle = idle::measure(&door, &users, watch)?;
-        return Ok(report::idle(options.format, &head, &idle));
+        return Ok((users, Outcome::Idle(idle)));
     }
     let load = prepare(options, &door, &users)?;
     let mut targets = vec![Target { name: "server", load, watch }];
@@ -96,10 +109,7 @@ fn measure_in(run: &Run, options: &Options) -> Result<String, Failure> {
         targets.push(relay(options, run, sort, &mut started)?);
     }
     let measured = rounds(options, run, &mut targets)?;
-    if let Some(file) = &options.plot {
-        plot::draw(file, &report::title(options), report::unit(options.load), &measured)?;
-    }
-    Ok(report::rounds(options.format, &head, options.load, &measured))
+    Ok((users, Outcome::Rounds(measured)))
 }
 
 impl Started {

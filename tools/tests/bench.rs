@@ -174,6 +174,54 @@ fn relays_are_started_beside_it_and_leave_nothing() {
 }
 
 #[test]
+fn relays_pass_broadcasts_on_to_all_friends() {
+    let (relay, folder) = (Relay::start("bare"), tempfile::tempdir().unwrap());
+    for clients in ["base", "extended"] {
+        let options = format!(
+            "--load broadcast --pairs 2 --receivers 7 --ceiling --clients {clients} --format json --dir {}",
+            folder.path().display()
+        );
+        let objects = objects(&measure(relay.address, 301, &options));
+        let rounds: Vec<_> = objects.iter().filter(|one| one["what"] == "round").collect();
+        let targets: Vec<_> = rounds.iter().map(|one| one["target"].as_str().unwrap()).collect();
+        assert_eq!(targets, ["server", "bare relay", "durable relay"], "{clients}");
+        for round in rounds {
+            assert_eq!((&round["count"], &round["unit"]), (&2_107.into(), &"deliveries".into()));
+        }
+        let ratios = objects.iter().filter(|one| one["what"] == "ratio" && one["median"].is_f64());
+        assert_eq!(ratios.count(), 2, "{clients}");
+    }
+}
+
+#[test]
+fn friends_of_a_relay_fill_groups_and_are_found_again() {
+    let relay = Relay::start("durable");
+    // More than one group holds.
+    for users in ["", "--users 10001"] {
+        let options = format!("--load broadcast --receivers 300 --format json {users}");
+        assert_eq!(objects(&measure(relay.address, 20, &options))[0]["count"], 6_000);
+    }
+    let others = measure(relay.address, 1, "--load broadcast --receivers 299 --users 10001");
+    assert!(failure(&others).contains("10001 has other friends"), "{}", errors(&others));
+}
+
+#[test]
+fn a_broadcast_that_does_not_arrive_as_it_was_sent_fails_the_measurement() {
+    let relay = Relay::start("bare");
+    objects(&measure(relay.address, 1, "--load broadcast --receivers 1 --format json"));
+    for (fate, words) in [
+        (Fate::Lost, "message 100 from 10001 to 10002 is lost, or comes too late"),
+        (Fate::Doubled, "an earlier message has come again"),
+    ] {
+        // Two messages are before the round: that to the writer itself, and the first broadcast.
+        let address = way(relay.address, 101, fate);
+        let options = "--load broadcast --receivers 1 --users 10001";
+        let output = measure(address, 1_000, options);
+        assert!(failure(&output).contains(words), "{fate:?}: {}", errors(&output));
+    }
+}
+
+#[test]
 fn connections_to_all_targets_have_files() {
     let (relay, folder) = (Relay::start("bare"), tempfile::tempdir().unwrap());
     let line = "ulimit -Sn 128 && exec \"$0\" \"$@\"";

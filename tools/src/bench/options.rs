@@ -31,6 +31,9 @@ pub(crate) const ABOUT: &str = "load on a server: messages a second, latencies, 
 pub(crate) enum Call {
     /// Measure.
     Measure(Box<Options>),
+    /// Measure the loads of the table, with so many idle sessions at most. It is in each of them as it is here, but for
+    /// what the table settles.
+    Table { common: Box<Options>, sessions: usize },
     /// Be a relay.
     Relay { sort: Sort, folder: PathBuf },
     /// Be the beginning of a child of the process with this number.
@@ -38,6 +41,7 @@ pub(crate) enum Call {
 }
 
 /// How to measure.
+#[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) server: Server,
     pub(crate) load: Load,
@@ -55,6 +59,7 @@ pub(crate) struct Options {
 }
 
 /// Which server.
+#[derive(Clone)]
 pub(crate) enum Server {
     /// One that runs, at the first of these where somebody listens.
     At(Vec<SocketAddr>),
@@ -93,10 +98,12 @@ const PATIENCE: &str = "30s";
 const PAIRS: usize = 50;
 const UNDER_WAY: usize = 16;
 /// With a rate, more may be under way: it is the rate that is chosen, not the number.
-const UNDER_WAY_STEADY: usize = 1_024;
+pub(crate) const UNDER_WAY_STEADY: usize = 1_024;
 const BYTES: usize = 100;
 const RECEIVERS: usize = 100;
 const IDLE_SESSIONS: usize = 1_000;
+/// Those of the table, where the system allows them.
+const IDLE_SESSIONS_TABLE: usize = 18_000;
 const LOGINS: usize = 16;
 /// A connection is idle while the others are measured, and servers close it after 180 s.
 const ROUND_NS_MAX: u64 = 40_000_000_000;
@@ -122,6 +129,7 @@ struct Draft {
     warm_up_ns: Option<u64>,
     messages: Option<u64>,
     ceiling: bool,
+    table: bool,
     relay: Option<Sort>,
     folder: Option<PathBuf>,
     first_user: Option<u32>,
@@ -185,6 +193,7 @@ impl Draft {
             "warm-up" => self.warm_up_ns = Some(time(parser, "--warm-up")?),
             "messages" => self.messages = Some(count(parser, "--messages", usize::MAX)? as u64),
             "ceiling" => self.ceiling = true,
+            "table" => self.table = true,
             "relay" => self.relay = Some(sort(&parser.value()?.string()?)?),
             "dir" => self.folder = Some(parser.value()?.into()),
             "users" => {
@@ -205,15 +214,16 @@ impl Draft {
         if let Some(sort) = self.relay {
             return Ok(Call::Relay { sort, folder });
         }
+        let table_sessions = if self.table { Some(self.table_sessions()?) } else { None };
         let load = self.load()?;
         let shape = self.shape(load)?;
-        let relays: &[_] = if self.ceiling { &Sort::ALL } else { &[] };
+        let relays: &[_] = if self.ceiling || self.table { &Sort::ALL } else { &[] };
         let length = self.length(relays.len() + 1)?;
         let patience_ns = match self.patience_ns {
             Some(ns) => ns,
             None => ns(PATIENCE),
         };
-        Ok(Call::Measure(Box::new(Options {
+        let options = Box::new(Options {
             server: self.server()?,
             load,
             shape,
@@ -225,7 +235,38 @@ impl Draft {
             patience_ns,
             format: self.format.unwrap_or(Format::Text),
             plot: self.plot.take(),
-        })))
+        });
+        Ok(match table_sessions {
+            Some(sessions) => Call::Table { common: options, sessions },
+            None => Call::Measure(options),
+        })
+    }
+
+    /// How many idle sessions the table has, which settles what its loads are, and which servers they are for.
+    fn table_sessions(&mut self) -> Result<usize, Failure> {
+        let settled = [
+            ("--load", self.load.is_some()),
+            ("--pairs", self.pairs.is_some()),
+            ("--under-way", self.under_way.is_some()),
+            ("--bytes", self.bytes.is_some()),
+            ("--rate", self.rate.is_some()),
+            ("--receivers", self.receivers.is_some()),
+            ("--clients", self.clients.is_some()),
+            ("--users", self.first_user.is_some()),
+            ("--ceiling", self.ceiling),
+            ("--plot", self.plot.is_some()),
+        ];
+        if let Some((option, _)) = settled.into_iter().find(|(_, given)| *given) {
+            return Err(Failure::option(
+                option,
+                "it is not for --table, which has loads of its own",
+            ));
+        }
+        if self.serve.is_none() {
+            let error = "it starts servers of its own: expected --serve with a program to start";
+            return Err(Failure::option("--table", error));
+        }
+        Ok(self.connections.take().unwrap_or(IDLE_SESSIONS_TABLE))
     }
 
     fn server(&mut self) -> Result<Server, Failure> {
@@ -260,7 +301,7 @@ impl Draft {
         only("--rate", self.rate.is_some(), &messages)?;
         only("--receivers", self.receivers.is_some(), &["broadcast"])?;
         only("--connections", self.connections.is_some(), &["idle", "login"])?;
-        only("--ceiling", self.ceiling, &["pairs"])?;
+        only("--ceiling", self.ceiling, &messages)?;
         let by_rounds = ["pairs", "broadcast", "login"];
         only("--plot", self.plot.is_some(), &by_rounds)?;
         only("--rounds", self.rounds.is_some(), &by_rounds)?;
@@ -286,9 +327,7 @@ impl Draft {
     fn shape(&self, load: Load) -> Result<Shape, Failure> {
         let extensions = match self.clients.as_deref() {
             None | Some("base") => Extensions::default(),
-            Some("extended") => {
-                Extensions::grant(Extensions::RESULTS.sum() + Extensions::MESSAGE_IDS.sum())
-            }
+            Some("extended") => extended(),
             Some(other) => {
                 let error = format!("{other:?} was given, expected base or extended");
                 return Err(Failure::option("--clients", error));
@@ -330,6 +369,11 @@ impl Draft {
         }
         Ok(Length::Time { warm_up_ns, duration_ns })
     }
+}
+
+/// What extended clients ask for.
+pub(crate) const fn extended() -> Extensions {
+    Extensions::grant(Extensions::RESULTS.sum() + Extensions::MESSAGE_IDS.sum())
 }
 
 /// The addresses behind a name: of this machine, unless somebody says that it is theirs.
@@ -379,7 +423,7 @@ fn ns(time: &str) -> u64 {
 
 fn page() -> Page {
     Page::new("oicq-tools bench ADDR [OPTIONS], or \
-               oicq-tools bench --serve PROGRAM [OPTIONS] [-- SERVER OPTIONS]")
+               oicq-tools bench --serve PROGRAM [--table] [OPTIONS] [-- SERVER OPTIONS]")
         .about(
             "Puts load on the server at ADDR, such as 127.0.0.1:8000, and measures what it does. \
              Users are registered for it and stay there: take a server whose data may be thrown \
@@ -398,13 +442,21 @@ fn page() -> Page {
              --password-cost 8,1.",
         )
         .note(
-            "The bare relay passes each message on to its receiver and does nothing else. The \
-             durable relay does the same, but nothing leaves it before all that came in a turn of \
-             its loop is on disk: one write into a file that is full of zeros, one sync. Both are \
+            "The bare relay passes each message on to its receiver, and each broadcast to all \
+             friends, and does nothing else. The durable relay does the same, but nothing leaves \
+             it before the messages that came in a turn of its loop are on disk, a broadcast once \
+             for all who get it: one write into a file that is full of zeros, one sync. Both are \
              single threads that speak the server's protocol with the same bytes. So they are \
              what this machine, its network and its disk allow a server of one thread. They take \
              turns with the server, round by round, and the ratio is that of neighbouring rounds: \
              a moment in which the machine is busy meets all of them.",
+        )
+        .note(
+            "The table is made of pairs with 16 and with 1 message under way, these once more with \
+             base clients and --durability never, a steady rate, broadcasts, idle sessions and \
+             logins; each has a server of its own, and relays where it can. Relays that sync are \
+             left out where the server does not. It takes some minutes; --messages makes it short, \
+             and the figures worthless.",
         )
         .note(
             "What limits it, in the last table: its thread, when that had no time left; the \
@@ -413,11 +465,13 @@ fn page() -> Page {
         )
         .note(
             "In JSON each round is an object, and so is the summary of a server or relay, each \
-             ratio, and the memory of idle sessions; tools/JSON.md says what is in them.",
+             ratio, the memory of idle sessions, and each row of --table; tools/JSON.md says what \
+             is in them.",
         )
         .note(
             "Examples:\n  \
              oicq-tools bench --serve target/release/oicqd --ceiling\n  \
+             oicq-tools bench --serve target/release/oicqd --table\n  \
              oicq-tools bench --serve target/release/oicqd --rate 50000 --plot latency.svg -- --durability never\n  \
              oicq-tools bench 127.0.0.1:8000 --load idle --connections 10000",
         )
@@ -449,7 +503,10 @@ fn load_rows() -> Vec<Row> {
             ),
         ),
         Row::new("--connections N", "sessions, or connections on which users log in")
-            .or(format!("{IDLE_SESSIONS}; of logins {LOGINS}")),
+            .or(format!(
+                "{IDLE_SESSIONS}; of logins {LOGINS}; idle ones of --table {IDLE_SESSIONS_TABLE}, or as many as \
+                 the system allows"
+            )),
         Row::new(
             "--clients CLIENTS",
             "base: those of the protocol of 2002; extended: with results and message ids, which \
@@ -471,7 +528,12 @@ fn measurement_rows() -> Vec<Row> {
         Row::new("--messages N", "a round is so many messages or logins, instead of a time"),
         Row::new(
             "--ceiling",
-            "measures two relays beside the server, and how much of their rates it reaches",
+            "measures two relays beside the server, and how much of their rates it reaches; for \
+             pairs and broadcast",
+        ),
+        Row::new(
+            "--table",
+            "measures one load after the other, and prints a row of a table for each",
         ),
         Row::new(
             "--dir DIR",
@@ -490,7 +552,11 @@ fn measurement_rows() -> Vec<Row> {
 
 fn result_rows() -> Vec<Row> {
     vec![
-        Row::new("--format FORMAT", "text, or json: one object a line").or("text"),
+        Row::new(
+            "--format FORMAT",
+            "text (a table in Markdown, with --table), or json: one object a line",
+        )
+        .or("text"),
         Row::new("--plot FILE", "draws latencies, and rates over time, as SVG"),
         Row::new("-h, --help", "this page"),
         Row::new("-V, --version", "the version"),
@@ -566,6 +632,37 @@ mod tests {
     }
 
     #[test]
+    fn the_table_settles_its_loads_and_takes_how_they_are_measured() {
+        let arguments = "--serve oicqd --table --rounds 2 --messages 9 -- --black-box 0";
+        let Ok(Call::Table { common, sessions }) = call(arguments) else { panic!() };
+        assert_eq!((common.rounds, common.length, sessions), (2, Length::Messages(9), 18_000));
+        let Server::Start { program, options } = common.server else { panic!() };
+        assert_eq!((program, options), ("oicqd".into(), vec!["--black-box".into(), "0".into()]));
+        let Ok(Call::Table { sessions, .. }) = call("--serve oicqd --table --connections 7") else {
+            panic!()
+        };
+        assert_eq!(sessions, 7);
+        for (arguments, words) in [
+            ("127.0.0.1:1 --table", "--table: it starts servers of its own"),
+            ("--serve oicqd --table --load pairs", "--load: it is not for --table"),
+            ("--serve oicqd --table --ceiling", "--ceiling: it is not for --table"),
+            ("--serve oicqd --table --users 10001", "--users: it is not for --table"),
+            ("--serve oicqd --table --duration 50s", "take more rounds"),
+        ] {
+            let said = call(arguments).err().unwrap_or_else(|| panic!("{arguments}"));
+            assert!(said.contains(words), "{arguments}: {said}");
+        }
+    }
+
+    #[test]
+    fn relays_are_for_messages_and_broadcasts() {
+        for load in ["pairs", "broadcast"] {
+            let options = options(&format!("127.0.0.1:1 --load {load} --ceiling"));
+            assert_eq!(options.relays, Sort::ALL, "{load}");
+        }
+    }
+
+    #[test]
     fn other_machines_want_a_word() {
         for address in ["192.0.2.1:8000", "[2001:db8::1]:8000", "0.0.0.0:8000"] {
             let words = call(address).err().unwrap();
@@ -598,7 +695,10 @@ mod tests {
                 "127.0.0.1:1 --messages 5 --warm-up 1s",
                 "--warm-up: a round of --messages has no time",
             ),
-            ("127.0.0.1:1 --load login --ceiling", "--ceiling: it is for --load pairs"),
+            (
+                "127.0.0.1:1 --load login --ceiling",
+                "--ceiling: it is for --load pairs and --load broadcast",
+            ),
             ("127.0.0.1:1 --duration 5", "--duration: \"5\" was given, expected a time"),
             ("127.0.0.1:1 --duration 0s", "longer than 0"),
             ("127.0.0.1:1 --duration 50s --ceiling", "take more rounds"),

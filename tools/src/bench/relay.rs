@@ -3,7 +3,9 @@
 //!
 //! They speak the server's protocol, so that the same load runs against both, with the same bytes in both
 //! directions. Whoever asks gets a number and is let in; nothing is checked, and nothing is known of a user but
-//! the connection. A relay is no server, and never a measure of what a server must do.
+//! the connection and the friends. A relay is no server, and never a measure of what a server must do.
+
+mod users;
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -13,15 +15,18 @@ use std::path::Path;
 
 use oicq::id::{GroupNumber, Seq, ServiceNumber, UnixMillis};
 use oicq::limits::CONTENT_BYTES_IN_SESSION;
-use oicq::wire::server::{Extensions, GroupEntry, Sign};
+use oicq::wire::server::{Extensions, Sign, SystemKind};
 use oicq::wire::{ClientPacket, Expected, Kind, Request, RequestType, ServerPacket, cut};
 
+use self::users::Users;
 use super::stream::{Poll, ROOM_BYTES, Read, Stream};
 
 /// Connections that are looked at in one turn.
 const EVENTS: usize = 1_024;
 /// Bytes that the durable relay takes in one turn; what is left comes in the next.
 const TURN_BYTES: usize = 8 << 20;
+/// Bytes that wait for the next message, and go to disk without one.
+const WAITING_BYTES_MAX: usize = TURN_BYTES / 2;
 /// Bytes of the durable relay's file. Behind its end comes its beginning, so that no turn waits for a new file.
 const FILE_BYTES: u64 = 64 << 20;
 /// The key of the listener among those of connections.
@@ -32,9 +37,10 @@ const ANY: Expected =
 /// Which relay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Sort {
-    /// Passes messages on.
+    /// Passes messages and broadcasts on.
     Bare,
-    /// Before it passes on what came in a turn, all of that is on disk: by one write and one sync.
+    /// Before it passes on the messages that came in a turn, all that has come is on disk: by one write and one sync.
+    /// What promises nothing, such as confirmations, goes there with the next message.
     Durable,
 }
 
@@ -65,14 +71,19 @@ pub(crate) struct Relay {
     poll: Poll,
     /// Connections by their keys; `None` where one has ended.
     ends: Vec<Option<End>>,
-    /// The connection of each number, counted from the first one.
-    homes: Vec<usize>,
-    /// What came in this turn; of the bare relay what came last.
+    users: Users,
+    /// What came in this turn, behind what waits to be written; of the bare relay what came last.
     input: Vec<u8>,
+    /// Bytes of it that came in earlier turns.
+    waiting: usize,
     /// The connections that something is to be sent to.
     touched: Vec<usize>,
+    /// The broadcast that is passed on, for receivers without message ids and for those with them.
+    encoded: [Vec<u8>; 2],
     disk: Option<Disk>,
     last_id: u64,
+    /// Whether something has come in this turn that a server would have to keep.
+    has_changed: bool,
 }
 
 /// One connection.
@@ -80,6 +91,15 @@ struct End {
     stream: Stream,
     extensions: Extensions,
     is_touched: bool,
+}
+
+/// What is passed on.
+#[derive(Clone, Copy)]
+struct Message<'a> {
+    id: Seq,
+    sign: Sign,
+    from: ServiceNumber,
+    text: &'a [u8],
 }
 
 /// A file that is full of zeros before the first turn, and what is written next goes there.
@@ -103,11 +123,14 @@ impl Relay {
             listener,
             poll,
             ends: Vec::new(),
-            homes: Vec::new(),
+            users: Users::default(),
             input: vec![0; input_bytes],
+            waiting: 0,
             touched: Vec::new(),
+            encoded: Default::default(),
             disk,
             last_id: 0,
+            has_changed: false,
         })
     }
 
@@ -120,15 +143,17 @@ impl Relay {
     pub(crate) fn turn(&mut self, patience_ns: Option<u64>) -> io::Result<()> {
         let count = self.poll.wait(patience_ns)?;
         let mut input = std::mem::take(&mut self.input);
-        let mut filled = 0;
+        let mut filled = self.waiting;
         for index in 0..count {
             let happened = self.poll.happened(index);
             if happened.key == LISTENER {
                 self.accept()?;
                 continue;
             }
-            if happened.has_room {
-                self.touch(happened.key);
+            if happened.has_room
+                && let Some(end) = &mut self.ends[happened.key]
+            {
+                end.touch(happened.key, &mut self.touched);
             }
             let Some(room) = input.get_mut(filled..filled + ROOM_BYTES) else { continue };
             if happened.has_bytes {
@@ -137,8 +162,13 @@ impl Relay {
             }
         }
         self.input = input;
-        if let Some(disk) = &mut self.disk {
+        self.waiting = filled;
+        let has_changed = std::mem::take(&mut self.has_changed);
+        if let Some(disk) = &mut self.disk
+            && (has_changed || filled > WAITING_BYTES_MAX)
+        {
             disk.write(&self.input[..filled])?;
+            self.waiting = 0;
         }
         self.release();
         Ok(())
@@ -194,18 +224,21 @@ impl Relay {
     fn take(&mut self, key: usize, packet_type: u8, content: &[u8]) -> bool {
         let Some(packet_type) = RequestType::from_byte(packet_type) else { return false };
         let Ok(packet) = ClientPacket::decode(packet_type, content) else { return false };
-        let mut id = Seq::ZERO;
+        let (own, mut id) = (packet.own, Seq::ZERO);
         match packet.request {
-            Request::Send { receiver, content } => {
-                self.last_id += 1;
-                id = Seq(self.last_id);
-                self.pass_on(id, packet.own, receiver, content);
+            Request::Send { receiver, content: text } => {
+                id = self.change();
+                self.pass_on(receiver, Message { id, sign: Sign::User, from: own, text });
+            }
+            Request::Broadcast { group, content: text } => {
+                id = self.change();
+                self.broadcast(group, Message { id, sign: Sign::User, from: own, text });
             }
             Request::Arrived { .. } | Request::SetMode { .. } => {}
-            Request::Test => self.send(key, &ServerPacket::Tested { number: packet.own }),
+            Request::Test => self.send(key, &ServerPacket::Tested { number: own }),
             Request::Register(_) => {
-                self.homes.push(key);
-                let number = number(self.homes.len() - 1);
+                id = self.change();
+                let number = self.users.add(key);
                 self.send(key, &ServerPacket::Registered { success: true, number });
             }
             Request::WantExtensions { wanted } => {
@@ -217,14 +250,31 @@ impl Relay {
                 return true;
             }
             Request::LogIn { .. } => {
-                let Some(home) = self.homes.get_mut(index(packet.own)) else { return false };
-                *home = key;
-                let friends = GroupEntry {
-                    name: b"My Friends",
-                    group: GroupNumber::FIRST,
-                    friends: Vec::new(),
-                };
-                self.send(key, &ServerPacket::LoggedIn { success: true, groups: vec![friends] });
+                if !self.users.move_to(own, key) {
+                    return false;
+                }
+                let groups = self.users.groups(own);
+                self.send(key, &ServerPacket::LoggedIn { success: true, groups });
+            }
+            Request::AddFriend { friend } => {
+                if !self.users.befriend(own, friend) {
+                    return false;
+                }
+                id = self.change();
+                let message =
+                    |from, kind| Message { id, sign: Sign::System(kind), from, text: b"" };
+                self.pass_on(friend, message(own, SystemKind::Added));
+                self.pass_on(own, message(friend, SystemKind::Agreed));
+            }
+            Request::AddGroup { name } => {
+                let Some(group) = self.users.add_group(own) else { return false };
+                id = self.change();
+                self.send(key, &ServerPacket::GroupAdded { success: true, group, name });
+            }
+            Request::MoveFriends(moves) => {
+                id = self.change();
+                self.users.move_friends(own, moves);
+                self.send(key, &ServerPacket::FriendsMoved { success: true });
             }
             _ => return false,
         }
@@ -235,15 +285,33 @@ impl Relay {
         true
     }
 
-    fn pass_on(&mut self, id: Seq, from: ServiceNumber, to: ServiceNumber, text: &[u8]) {
+    /// Something that a server would have to keep: its id.
+    const fn change(&mut self) -> Seq {
+        self.has_changed = true;
+        self.last_id += 1;
+        Seq(self.last_id)
+    }
+
+    fn pass_on(&mut self, to: ServiceNumber, message: Message<'_>) {
         // A message to nobody goes nowhere.
-        let Some(&key) = self.homes.get(index(to)) else { return };
-        let (sign, number) = (Sign::User, from);
-        if self.has(key, Extensions::MESSAGE_IDS) {
-            let time = UnixMillis(0);
-            self.send(key, &ServerPacket::Numbered { id, time, sign, number, text });
-        } else {
-            self.send(key, &ServerPacket::Message { sign, number, text });
+        let Some(key) = self.users.home(to) else { return };
+        let has_ids = self.has(key, Extensions::MESSAGE_IDS);
+        self.send(key, &message.packet(has_ids));
+    }
+
+    /// Passes a message on to a user's friends. It is the same bytes for all of them that have message ids, and for
+    /// all that have none.
+    fn broadcast(&mut self, group: GroupNumber, message: Message<'_>) {
+        self.encoded.iter_mut().for_each(Vec::clear);
+        for key in self.users.homes_of_friends(message.from, group) {
+            let Some(end) = self.ends[key].as_mut() else { continue };
+            let has_ids = end.extensions.have(Extensions::MESSAGE_IDS);
+            let encoded = &mut self.encoded[usize::from(has_ids)];
+            if encoded.is_empty() {
+                message.packet(has_ids).encode(Kind::User, encoded);
+            }
+            end.stream.out.extend_from_slice(encoded);
+            end.touch(key, &mut self.touched);
         }
     }
 
@@ -254,14 +322,7 @@ impl Relay {
     fn send(&mut self, key: usize, packet: &ServerPacket<'_>) {
         if let Some(end) = self.ends[key].as_mut() {
             packet.encode(Kind::User, &mut end.stream.out);
-            self.touch(key);
-        }
-    }
-
-    fn touch(&mut self, key: usize) {
-        if let Some(end) = self.ends[key].as_mut().filter(|end| !end.is_touched) {
-            end.is_touched = true;
-            self.touched.push(key);
+            end.touch(key, &mut self.touched);
         }
     }
 
@@ -277,6 +338,26 @@ impl Relay {
     }
 }
 
+impl End {
+    fn touch(&mut self, key: usize, touched: &mut Vec<usize>) {
+        if !self.is_touched {
+            self.is_touched = true;
+            touched.push(key);
+        }
+    }
+}
+
+impl<'a> Message<'a> {
+    const fn packet(self, has_ids: bool) -> ServerPacket<'a> {
+        let Self { id, sign, from: number, text } = self;
+        if has_ids {
+            let time = UnixMillis(0);
+            return ServerPacket::Numbered { id, time, sign, number, text };
+        }
+        ServerPacket::Message { sign, number, text }
+    }
+}
+
 impl Disk {
     fn create(folder: &Path) -> io::Result<Self> {
         let file = tempfile::tempfile_in(folder)?;
@@ -289,9 +370,6 @@ impl Disk {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
         if self.at + bytes.len() as u64 > FILE_BYTES {
             self.at = 0;
         }
@@ -299,16 +377,6 @@ impl Disk {
         self.at += bytes.len() as u64;
         self.file.sync_data()
     }
-}
-
-fn index(number: ServiceNumber) -> usize {
-    let index = number.0.checked_sub(ServiceNumber::FIRST.0);
-    index.and_then(|index| usize::try_from(index).ok()).unwrap_or(usize::MAX)
-}
-
-fn number(index: usize) -> ServiceNumber {
-    let index = u32::try_from(index).unwrap_or(u32::MAX);
-    ServiceNumber(ServiceNumber::FIRST.0.saturating_add(index))
 }
 
 #[cfg(test)]
@@ -319,6 +387,7 @@ mod tests {
 
     use oicq::codec::profile::Profile;
     use oicq::codec::secret::Secret;
+    use oicq::limits::HEADER_BYTES;
     use oicq::wire::client::Account;
     use oicq::wire::cut_for_client;
 
@@ -411,7 +480,8 @@ mod tests {
         let mut relay = Test::start(Sort::Durable);
         let [mut ann, mut bob] = [Extensions::ALL; 2].map(|all| relay.client(all));
         ann.say(Request::Send { receiver: bob.own, content: b"one" });
-        let (id, time, sign) = (Seq(1), UnixMillis(0), Sign::User);
+        // Behind the two registrations.
+        let (id, time, sign) = (Seq(3), UnixMillis(0), Sign::User);
         let expected = ServerPacket::Numbered { id, time, sign, number: ann.own, text: b"one" };
         assert_eq!(relay.packets(&mut bob, 1), bytes(&[expected]));
         let result = |packet_type, id| {
@@ -421,6 +491,80 @@ mod tests {
         assert_eq!(relay.packets(&mut ann, 1), result(RequestType::Send, id));
         bob.say(Request::Arrived { through: id });
         assert_eq!(relay.packets(&mut bob, 1), result(RequestType::Arrived, Seq::ZERO));
+    }
+
+    #[test]
+    fn a_broadcast_goes_to_all_friends_as_each_of_them_gets_messages() {
+        for sort in Sort::ALL {
+            let mut relay = Test::start(sort);
+            let (none, ids) = (Extensions::default(), Extensions::MESSAGE_IDS);
+            let mut ann = relay.client(Extensions::RESULTS);
+            let mut friends = [none, ids, none].map(|extensions| relay.client(extensions));
+            let mut stranger = relay.client(none);
+            let system = |kind, number| ServerPacket::Message {
+                sign: Sign::System(kind),
+                number,
+                text: b"",
+            };
+            let result = |request, id| {
+                let packet_type = request as u8;
+                ServerPacket::Result { packet_type, success: true, id, text: b"" }
+            };
+            let mut id = Seq(5);
+            for friend in &mut friends {
+                id = id.next();
+                ann.say(Request::AddFriend { friend: friend.own });
+                let told = bytes(&[
+                    system(SystemKind::Agreed, friend.own),
+                    result(RequestType::AddFriend, id),
+                ]);
+                assert_eq!(relay.packets(&mut ann, 2), told, "{sort:?}");
+                relay.packets(friend, 1);
+            }
+            let written = |relay: &Test| relay.0.disk.as_ref().map_or(0, |disk| disk.at);
+            let before = written(&relay);
+            ann.say(Request::Broadcast { group: GroupNumber::ALL, content: b"all" });
+            let (id, time, sign, number, text) =
+                (id.next(), UnixMillis(0), Sign::User, ann.own, b"all");
+            assert_eq!(relay.packets(&mut ann, 1), bytes(&[result(RequestType::Broadcast, id)]));
+            let (message, numbered) = (
+                ServerPacket::Message { sign, number, text },
+                ServerPacket::Numbered { id, time, sign, number, text },
+            );
+            for (friend, expected) in friends.iter_mut().zip([&message, &numbered, &message]) {
+                assert_eq!(
+                    relay.packets(friend, 1),
+                    bytes(std::slice::from_ref(expected)),
+                    "{sort:?}"
+                );
+            }
+            let length = if sort == Sort::Durable { HEADER_BYTES + 4 + 1 + 2 + 3 } else { 0 };
+            assert_eq!(written(&relay) - before, length as u64, "once, however many get it");
+            ann.say(Request::Send { receiver: stranger.own, content: b"you" });
+            let alone = ServerPacket::Message { sign, number, text: b"you" };
+            assert_eq!(relay.packets(&mut stranger, 1), bytes(&[alone]), "nothing came before it");
+        }
+    }
+
+    #[test]
+    fn what_promises_nothing_is_on_disk_with_the_next_message() {
+        let mut relay = Test::start(Sort::Durable);
+        let mut ann = relay.client(Extensions::ALL);
+        let written = |relay: &Test| relay.0.disk.as_ref().unwrap().at as usize;
+        let [registered, confirmation, message] = [written(&relay), 8 + 4 + 8, 8 + 4 + 4 + 2 + 3];
+        ann.say(Request::Arrived { through: Seq(1) });
+        relay.packets(&mut ann, 1);
+        assert_eq!(written(&relay), registered);
+        let waited = relay.0.waiting;
+        assert!(waited > confirmation, "the login waits as well");
+        ann.say(Request::Send { receiver: ann.own, content: b"one" });
+        relay.packets(&mut ann, 2);
+        assert_eq!((written(&relay), relay.0.waiting), (registered + waited + message, 0));
+        // Not for ever.
+        relay.0.waiting = WAITING_BYTES_MAX;
+        ann.say(Request::Test);
+        relay.packets(&mut ann, 2);
+        assert_eq!(relay.0.waiting, 0);
     }
 
     #[test]

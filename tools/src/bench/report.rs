@@ -43,12 +43,13 @@ impl Measured {
         all
     }
 
-    fn rates(&self) -> Option<Spread<u64>> {
+    /// The rates of all rounds.
+    pub(crate) fn rates(&self) -> Option<Spread<u64>> {
         Spread::of(self.rounds.iter().map(Round::rate))
     }
 
     /// Round by round, how much of the other's rate this one's is.
-    fn ratios(&self, other: &Self) -> Option<Spread<f64>> {
+    pub(crate) fn ratios(&self, other: &Self) -> Option<Spread<f64>> {
         let rounds = self.rounds.iter().zip(&other.rounds);
         Spread::of(rounds.map(|(own, other)| own.rate() as f64 / other.rate().max(1) as f64))
     }
@@ -105,16 +106,22 @@ pub(crate) fn title(options: &Options) -> String {
         Load::Login(connections) => format!("logins on {}", many(connections, "connection")),
     };
     let clients = if shape.extensions == Extensions::default() { "base" } else { "extended" };
+    match options.load {
+        Load::Idle(_) => format!("{load}; {clients} clients"),
+        _ => format!("{load}; {clients} clients; {}", length(options)),
+    }
+}
+
+/// How many rounds there are, and how long they are.
+pub(crate) fn length(options: &Options) -> String {
     let rounds = many(options.rounds, "round");
-    let rounds = match (options.load, options.length) {
-        (Load::Idle(_), _) => String::new(),
-        (_, Length::Messages(count)) => format!("; {rounds} of {}", HumanCount(count)),
-        (_, Length::Time { warm_up_ns, duration_ns }) => {
+    match options.length {
+        Length::Messages(count) => format!("{rounds} of {}", HumanCount(count)),
+        Length::Time { warm_up_ns, duration_ns } => {
             let [warm_up, duration] = [warm_up_ns, duration_ns].map(|ns| show_time(ns / 1_000_000));
-            format!("; {rounds} of {duration} after {warm_up}")
+            format!("{rounds} of {duration} after {warm_up}")
         }
-    };
-    format!("{load}; {clients} clients{rounds}")
+    }
 }
 
 fn under_way(shape: &Shape) -> String {
@@ -130,7 +137,8 @@ fn under_way(shape: &Shape) -> String {
     }
 }
 
-fn many(count: usize, what: &str) -> String {
+/// So many of something, in words.
+pub(crate) fn many(count: usize, what: &str) -> String {
     format!("{} {what}{}", HumanCount(count as u64), if count == 1 { "" } else { "s" })
 }
 
@@ -284,7 +292,7 @@ fn idle_object(idle: &Idle) -> Value {
 }
 
 /// A time in three digits and the unit that fits.
-struct Took(u64);
+pub(crate) struct Took(pub(crate) u64);
 
 impl Display for Took {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::clock::Clock;
-use crate::failure::Failure;
+use crate::failure::{Failure, print};
 
 /// Time between two movements of the bar: drawing takes time from what is measured.
 const TICK_NS: u64 = 250_000_000;
@@ -28,9 +28,20 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Begins. From now on Ctrl-C and SIGTERM end it in order, so that what was started and made goes with it; the
+    /// Measures. Meanwhile Ctrl-C and SIGTERM end it in order, so that what was started and made goes with it; the
     /// second one ends it at once.
-    pub(crate) fn begin(patience_ns: u64) -> Result<Self, Failure> {
+    pub(crate) fn over<T>(
+        patience_ns: u64,
+        measure: impl FnOnce(&Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let run = Self::begin(patience_ns)?;
+        let measured = measure(&run);
+        // What goes wrong once it is to stop has that reason: a terminal tells servers to end as well.
+        run.check_stopped()?;
+        measured
+    }
+
+    fn begin(patience_ns: u64) -> Result<Self, Failure> {
         let stopped = Arc::new(AtomicBool::new(false));
         let cannot = |error| Failure::Failed(format!("cannot wait for signals: {error}"));
         for signal in [SIGINT, SIGTERM] {
@@ -62,11 +73,21 @@ impl Run {
     }
 
     /// Fails once it is to stop.
-    pub(crate) fn check_stopped(&self) -> Result<(), Failure> {
+    fn check_stopped(&self) -> Result<(), Failure> {
         if self.stopped.load(Ordering::Relaxed) {
             return Err(Failure::Failed("stopped before it was done".to_owned()));
         }
         Ok(())
+    }
+
+    /// Says on the bar which part of all that is measured comes now.
+    pub(crate) fn part(&self, number: usize, of: usize) {
+        self.bar.set_prefix(format!("{number}/{of}: "));
+    }
+
+    /// Prints what there is so far.
+    pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        self.bar.suspend(|| print(text))
     }
 
     /// Says on the bar what is being done, and how many steps of it there are.
@@ -92,7 +113,9 @@ impl Drop for Run {
 /// more for the processor.
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {elapsed}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{prefix}{msg} {wide_bar} {pos}/{len} {elapsed}")
+    {
         bar.set_style(style);
     }
     bar

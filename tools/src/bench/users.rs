@@ -3,6 +3,7 @@
 //! It waits for each answer, for many users at once. What the server refuses it turns into words that say what to
 //! do; here and nowhere else.
 
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use std::time::Duration;
 use oicq::codec::profile::Profile;
 use oicq::codec::secret::Secret;
 use oicq::id::ServiceNumber;
+use oicq::limits::FILES_LINGERING;
+use oicq::net::connections_possible;
 use oicq::wire::client::Account;
 use oicq::wire::server::{Extensions, Sign, SystemKind};
 use oicq::wire::{
@@ -321,6 +324,20 @@ const fn remedy(code: Code, packet: Option<RequestType>) -> &'static str {
     }
 }
 
+/// How many sessions with a server of this machine the system allows, by open files and by ports of one address.
+pub(crate) fn sessions_possible() -> usize {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let files = connections_possible().saturating_sub(FILES_LINGERING);
+    files.min(ports_in(&range).unwrap_or(usize::MAX)).max(1)
+}
+
+/// How many ports the system gives to connections that do not name one: the first and the last one are written so.
+fn ports_in(range: &str) -> Option<usize> {
+    let (first, last) = range.trim().split_once(char::is_whitespace)?;
+    let (first, last): (usize, usize) = (first.parse().ok()?, last.trim().parse().ok()?);
+    Some(last.checked_sub(first)? + 1)
+}
+
 /// Lets this process have so many connections, those to all servers and relays together.
 pub(crate) fn allow_files(connections: usize) -> Result<(), Failure> {
     let needed = connections as u64 + FILES_RESERVED;
@@ -352,4 +369,15 @@ fn connect_from(own: SocketAddr, server: SocketAddr) -> io::Result<TcpStream> {
     rustix::net::bind(&socket, &own)?;
     rustix::net::connect(&socket, &server)?;
     Ok(TcpStream::from(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_counted_from_the_first_to_the_last() {
+        assert_eq!(ports_in("32768\t60999\n"), Some(28_232));
+        assert_eq!((ports_in("7 7"), ports_in("8 7"), ports_in("")), (Some(1), None, None));
+    }
 }
