@@ -231,8 +231,12 @@ impl Relay {
                 self.pass_on(receiver, Message { id, sign: Sign::User, from: own, text });
             }
             Request::Broadcast { group, content: text } => {
+                let Ok(group) = u8::try_from(group) else { return false };
                 id = self.change();
-                self.broadcast(group, Message { id, sign: Sign::User, from: own, text });
+                self.broadcast(
+                    GroupNumber(group),
+                    Message { id, sign: Sign::User, from: own, text },
+                );
             }
             Request::Arrived { .. } | Request::SetMode { .. } => {}
             Request::Test => self.send(key, &ServerPacket::Tested { number: own }),
@@ -523,7 +527,7 @@ mod tests {
             }
             let written = |relay: &Test| relay.0.disk.as_ref().map_or(0, |disk| disk.at);
             let before = written(&relay);
-            ann.say(Request::Broadcast { group: GroupNumber::ALL, content: b"all" });
+            ann.say(Request::Broadcast { group: 0, content: b"all" });
             let (id, time, sign, number, text) =
                 (id.next(), UnixMillis(0), Sign::User, ann.own, b"all");
             assert_eq!(relay.packets(&mut ann, 1), bytes(&[result(RequestType::Broadcast, id)]));
@@ -538,7 +542,7 @@ mod tests {
                     "{sort:?}"
                 );
             }
-            let length = if sort == Sort::Durable { HEADER_BYTES + 4 + 1 + 2 + 3 } else { 0 };
+            let length = if sort == Sort::Durable { HEADER_BYTES + 4 + 4 + 2 + 3 } else { 0 };
             assert_eq!(written(&relay) - before, length as u64, "once, however many get it");
             ann.say(Request::Send { receiver: stranger.own, content: b"you" });
             let alone = ServerPacket::Message { sign, number, text: b"you" };
