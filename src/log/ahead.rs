@@ -10,6 +10,8 @@ use super::writer::{Active, Closed, Durability, Log, Sync, Timers};
 
 /// After so many milliseconds it is tried again whether there is room for a segment.
 const RETRY_MILLIS: u64 = 1000;
+/// Zeros that are written by themselves, in bytes: the next batch waits until they are on disk.
+const ZEROS_ALONE: u64 = 128 << 10;
 /// Zeros that are written along with a batch, in lengths of the batch.
 const ZEROS_ALONG: u64 = 4;
 
@@ -31,8 +33,12 @@ impl<S: Storage> Log<S> {
     /// One piece of work that makes later commits cheap.
     pub(super) fn prepare(&mut self) -> Result<(), Failed> {
         if self.wants_zeros() {
-            self.fill_in_zeros(ZERO_STEP)?;
-            self.sync()?;
+            self.fill_in_zeros(ZEROS_ALONE)?;
+            if self.storage.syncs_beside(ZEROS_ALONE) {
+                self.begin_sync()?;
+            } else {
+                self.sync()?;
+            }
         } else if self.wants_next() {
             self.prepare_next()?;
         }
@@ -42,11 +48,14 @@ impl<S: Storage> Log<S> {
         Ok(())
     }
 
-    /// The same beside a sync that is about to begin: so much that the zeros keep ahead of the batches.
-    pub(super) fn prepare_along(&mut self, batch_len: u64) -> Result<(), Failed> {
+    /// Begins the sync of a batch, and does the same along with it and beside it: so much that the zeros keep ahead of
+    /// large batches, which may leave no other time for it.
+    pub(super) fn begin_sync_of(&mut self, batch_len: u64) -> Result<(), Failed> {
         if self.wants_zeros() {
             self.fill_in_zeros((ZEROS_ALONG * batch_len).next_multiple_of(HEADER_LEN))?;
-        } else if self.wants_next() && self.timers.full_until.is_none() {
+        }
+        self.begin_sync()?;
+        if self.wants_next() && self.timers.full_until.is_none() {
             self.prepare_next()?;
         }
         Ok(())

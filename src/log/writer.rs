@@ -534,10 +534,7 @@ impl<S: Storage> Log<S> {
         let clock = self.timers.clock;
         match (self.options.durability, how) {
             (Durability::Always, Sync::Now) => self.sync()?,
-            (Durability::Always, Sync::Beside) => {
-                self.prepare_along(len)?;
-                self.begin_sync()?;
-            }
+            (Durability::Always, Sync::Beside) => self.begin_sync_of(len)?,
             (Durability::Interval(_) | Durability::Never, _) => {
                 self.timers.unsynced.get_or_insert(clock);
             }
@@ -584,7 +581,7 @@ impl<S: Storage> Log<S> {
     }
 
     /// Begins a sync beside. None is under way.
-    fn begin_sync(&mut self) -> Result<(), Failed> {
+    pub(super) fn begin_sync(&mut self) -> Result<(), Failed> {
         let begun = self.storage.begin_sync(&self.active.file);
         let begun = begun.map_err(|error| self.failed_at(Doing::Sync)(error));
         self.latch(begun)?;
