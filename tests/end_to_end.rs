@@ -12,6 +12,8 @@ mod relay;
 mod backup;
 #[path = "end_to_end/bench.rs"]
 mod bench;
+#[path = "end_to_end/beside.rs"]
+mod beside;
 #[path = "end_to_end/black_box.rs"]
 mod black_box;
 #[path = "end_to_end/calls.rs"]

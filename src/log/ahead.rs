@@ -55,7 +55,7 @@ impl<S: Storage> Log<S> {
             self.fill_in_zeros((ZEROS_ALONG * batch_len).next_multiple_of(HEADER_LEN))?;
         }
         self.begin_sync()?;
-        if self.wants_next() && self.timers.full_until.is_none() {
+        if self.wants_next() && !self.waits_for_room() {
             self.prepare_next()?;
         }
         Ok(())
@@ -168,7 +168,7 @@ impl<S: Storage> Log<S> {
         if let Some(next) = self.next.take().filter(|next| next.size == size) {
             return next.finish(&self.storage).map(Some);
         }
-        if self.timers.full_until.is_some() {
+        if self.waits_for_room() {
             return Ok(None);
         }
         Prepared::begin(&self.storage, size)?.finish(&self.storage).map(Some)
@@ -184,6 +184,11 @@ impl<S: Storage> Log<S> {
 
     pub(super) fn wait_for_room(&mut self) {
         self.timers.full_until = Some(self.timers.clock.plus(RETRY_MILLIS));
+    }
+
+    /// Whether there was no room a moment ago.
+    fn waits_for_room(&self) -> bool {
+        self.timers.full_until.is_some_and(|until| self.timers.clock < until)
     }
 
     /// Whether the system lets a segment of that size be written to its end.

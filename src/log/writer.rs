@@ -388,7 +388,8 @@ impl<S: Storage> Log<S> {
         self.options.durability == Durability::Always && self.storage.syncs_beside(len)
     }
 
-    /// Whether a commit is not on disk yet, and must be before it is acknowledged.
+    /// Whether a sync is under way that must be over before anything further is acknowledged: of a batch, or of zeros
+    /// ahead of the next one.
     #[must_use]
     pub fn is_syncing(&self) -> bool {
         self.options.durability == Durability::Always && self.active.syncing.is_some()

@@ -52,12 +52,12 @@ impl Server {
         }
         for id in mem::take(&mut self.connections.roomy) {
             self.connections.touch(id);
-            if self.connections.get(id).is_some() {
+            if self.connections.get(id).is_some() && self.engine.wants_room(id) {
                 self.hand(Input::Room { connection: id });
             }
         }
         for id in mem::take(&mut self.connections.slow) {
-            if self.connections.get(id).is_some() {
+            if self.connections.get(id).is_some() && !self.engine.is_closing(id) {
                 self.hand(Input::Overdue { connection: id, overdue: Overdue::Slow });
             }
         }

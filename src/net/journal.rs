@@ -113,7 +113,7 @@ impl<S: Storage> Journal<S> {
         self.log.finish_sync(wait)
     }
 
-    /// When [`Journal::commit`] has something to do even without an event.
+    /// When [`Journal::housekeep`] has something to do.
     pub fn deadline(&self) -> Option<MonoMillis> {
         self.log.deadline()
     }

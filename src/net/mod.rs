@@ -199,6 +199,8 @@ impl Server {
         while !self.is_done() {
             self.turn(&mut reports)?;
         }
+        self.journal.finish_sync(true)?;
+        self.settle_held();
         for id in self.connections.ids() {
             self.hand(Input::End { connection: id });
             self.connections.remove(id);
@@ -215,8 +217,9 @@ impl Server {
         let timeout = self.timeout();
         reports.wait(&self.poller, timeout).map_err(ServerError::at("wait for the poller"))?;
         self.now = self.clock.now();
-        let is_on_disk = !self.journal.is_syncing() || self.journal.finish_sync(false)?;
-        if is_on_disk && reports.is_empty() {
+        // Whatever the durability: a sync that has failed ends the server.
+        self.journal.finish_sync(false)?;
+        if !self.journal.is_syncing() && reports.is_empty() {
             self.settle_held();
         }
         self.begin_turn();

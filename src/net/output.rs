@@ -40,16 +40,11 @@ impl Server {
         Ok(())
     }
 
-    /// Settles the connections of a turn that is on disk. Those that the turn after it has touched are written to, and
-    /// settled with that one.
+    /// Settles the connections of a turn that is on disk. The turn after it may have touched some of them already.
     pub(super) fn settle_held(&mut self) {
         let mut held = mem::take(&mut self.connections.held);
         for &id in &held {
-            match self.connections.get(id).map(|connection| connection.touched) {
-                Some(true) => self.connections.write(id, self.now.mono),
-                Some(false) => self.settle(id),
-                None => {}
-            }
+            self.settle(id);
         }
         held.clear();
         // Nothing is touched while connections are settled: the memory is for the next turn.
@@ -58,7 +53,10 @@ impl Server {
 
     fn settle(&mut self, id: ConnectionId) {
         self.connections.write(id, self.now.mono);
-        self.close_if_done(id);
+        // What a further turn has to say to it stands in the outbox: that turn ends it, if it is to end.
+        if self.connections.get(id).is_some_and(|connection| !connection.touched) {
+            self.close_if_done(id);
+        }
         self.list_what_goes_on(id);
         self.plan_look(id);
         let deadline = self.next_deadline(id);

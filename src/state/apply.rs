@@ -12,7 +12,7 @@ use crate::codec::packed::{Moves, Numbers, Receipts};
 use crate::id::{GroupNumber, Place, Seq, ServiceNumber, UnixMillis};
 use crate::limits::FRIENDS_PER_GROUP;
 
-/// Records that are looked at ahead: what they change fits the second level of a processor's cache.
+/// Records that are looked at ahead: what so many messages change fits the second level of a processor's cache.
 const LOOK_AHEAD: usize = 1_024;
 
 /// Where and when an event stands in the log.
