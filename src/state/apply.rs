@@ -90,26 +90,33 @@ impl State {
     /// Looks at what the next records, which are events, will change, so that it is in the processor's cache when they
     /// are applied: most of a replay's time would be waiting for one user's memory after the other.
     pub fn look_ahead<'a>(&self, records: impl Iterator<Item = (u8, &'a [u8])>) {
-        let mut seen = 0;
-        for (kind, payload) in records.take(LOOK_AHEAD) {
-            match EventKind::from_byte(kind) {
-                Some(EventKind::MessageSent | EventKind::Delivered) => {}
-                _ => continue,
+        let (mut users, mut count) = ([ServiceNumber::NONE; LOOK_AHEAD], 0);
+        let mut note = |number| {
+            if let Some(place) = users.get_mut(count) {
+                *place = number;
+                count += 1;
             }
-            match Event::decode(kind, payload) {
-                Ok(Event::MessageSent { to, .. }) => seen ^= self.glance(to),
-                Ok(Event::Delivered { receipts }) => {
-                    seen = receipts.iter().fold(seen, |seen, (user, _)| seen ^ self.glance(user));
+        };
+        for (kind, payload) in records.take(LOOK_AHEAD) {
+            let kind = EventKind::from_byte(kind);
+            if !matches!(kind, Some(EventKind::MessageSent | EventKind::Delivered)) {
+                continue;
+            }
+            match kind.map(|kind| Event::decode(kind as u8, payload)) {
+                Some(Ok(Event::MessageSent { to, .. })) => note(to),
+                Some(Ok(Event::Delivered { receipts })) => {
+                    receipts.iter().for_each(|(user, _)| note(user));
                 }
                 _ => {}
             }
         }
+        // Nothing depends on what is seen, so the processor waits for many of them at once. A mailbox first, and in a
+        // second pass what it points to.
+        let mailboxes = || users[..count].iter().filter_map(|number| self.user(*number));
+        let seen = mailboxes().fold(0, |seen, user| seen ^ user.mailbox().len());
+        let newest = mailboxes().fold(0, |newest, user| newest ^ user.mailbox().newest().0);
         // The looks are all that matters: without this they could be left out.
-        std::hint::black_box(seen);
-    }
-
-    fn glance(&self, number: ServiceNumber) -> u64 {
-        self.user(number).map_or(0, |user| user.mailbox().newest().0)
+        std::hint::black_box((seen, newest));
     }
 
     /// Applies an event, and tells of each message that it puts into a mailbox. After an error the state
