@@ -103,13 +103,16 @@ pub const ACKNOWLEDGED_MS_MAX: u64 = 250;
 /// Output of a turn that is copied to connections' buffers before these are written: bounds the copies of a
 /// broadcast.
 pub const RELEASE_BYTES: usize = 4 * 1_024 * 1_024;
-/// Output waiting for a connection, in bytes, above which nothing more is read from it, and from those that send it
-/// a file.
+/// Output waiting for a connection, in bytes, above which nothing more is read from it, nor from those whose next
+/// packet would be passed on to it.
 pub const OUTPUT_BYTES_HIGH: usize = 256 * 1_024;
 /// Output waiting, in bytes, below which reading goes on: apart from the high mark, so that it does not flutter.
 pub const OUTPUT_BYTES_LOW: usize = 64 * 1_024;
-/// Output that others cause, in bytes, beyond which a connection is closed as slow. Messages wait in the log
-/// once the high mark is reached; this bounds the rest, such as offers of files.
+/// Output waiting for a connection, in bytes, beyond which it is closed as slow at once: the last resort against memory
+/// without end. Nobody else's packets lead to it. Above the high mark messages and what is monitored wait in the log,
+/// offers, answers and pieces of files with their senders, and of friends' states and ended transfers only the latest
+/// are kept. Beyond it comes no more than the reply to one request of its own, of which a full friend list is the
+/// largest, with what one step sends of all that waits.
 pub const OUTPUT_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 /// Mail handed to a connection at once, in bytes, when what waited is sent after login.
 pub const MAIL_BYTES_PER_STEP: usize = 64 * 1_024;
@@ -149,6 +152,13 @@ const _: () = {
     // The log, the recording, the poller and what wakes it take some 15 files, and each listener another.
     assert!(FILES_LINGERING + 20 <= FILES_RESERVED);
     assert!(OUTPUT_BYTES_LOW < OUTPUT_BYTES_HIGH && OUTPUT_BYTES_HIGH < OUTPUT_BYTES_MAX);
+    // A friend has up to 72 bytes in the reply to a login, and a step sends from each of three lists and a packet more.
+    assert!(
+        OUTPUT_BYTES_HIGH
+            + GROUP_NUMBER_MAX as usize * (NAME_BYTES + 8 + FRIENDS_PER_GROUP * (NAME_BYTES + 8))
+            + 3 * (MAIL_BYTES_PER_STEP + CONTENT_BYTES_IN_SESSION as usize)
+            < OUTPUT_BYTES_MAX
+    );
     // A message and its header fields fit the content of a session's packet, and so does a piece of a file.
     assert!(MESSAGE_BYTES + 16 < CONTENT_BYTES_IN_SESSION as usize);
     // A receiver and its sequence number have 12 bytes in a delivery.

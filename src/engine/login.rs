@@ -347,7 +347,7 @@ impl Engine {
                 self.answer_done(connection, RequestType::ChangeProfile as u8);
             }
         }
-        self.emit_presence();
+        self.emit_presence(host);
     }
 
     fn end_wait(&mut self, connection: ConnectionId) {
@@ -460,6 +460,7 @@ impl Engine {
             confirmed: sent_through,
             mail_left: false,
             monitoring: None,
+            untold: None,
         }));
         let arrival = peer.arrival;
         let wants_presence = peer.extensions.have(Extensions::PRESENCE);

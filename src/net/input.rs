@@ -15,7 +15,7 @@ use crate::limits::{
     ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, LINGER_MS, OUTPUT_BYTES_HIGH, PACKETS_PER_TURN,
     POSTED_PER_TURN, SHUTDOWN_MS,
 };
-use crate::wire::{Frame, RequestType, cut};
+use crate::wire::{Frame, cut};
 
 /// What is due with a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -272,16 +272,18 @@ impl Server {
         if packets >= PACKETS_PER_TURN || self.engine.posted() >= POSTED_PER_TURN {
             return Pause::Turn;
         }
-        if self.output_waiting(id) > OUTPUT_BYTES_HIGH {
+        if self.is_behind(id) {
             return Pause::Output;
         }
-        if frame.header.packet_type == RequestType::FilePiece as u8
-            && let Some(receiver) = self.engine.file_receiver(id, frame)
-            && self.output_waiting(receiver) > OUTPUT_BYTES_HIGH
-        {
-            return Pause::Receiver(receiver);
+        match self.engine.passes_on_to(id, frame) {
+            Some(receiver) if self.is_behind(receiver) => Pause::Receiver(receiver),
+            _ => Pause::None,
         }
-        Pause::None
+    }
+
+    /// Whether a client must take some of what it is sent before anything more is done for it.
+    fn is_behind(&mut self, id: ConnectionId) -> bool {
+        self.output_waiting(id) > OUTPUT_BYTES_HIGH || self.engine.has_untold(id)
     }
 
     /// Output that waits for a connection, with what this turn has made so far.
