@@ -62,6 +62,9 @@ pub const LINGER_MS: u64 = 2_000;
 
 /// The window in which failed logins, registrations and connections are counted, in milliseconds.
 pub const RATE_WINDOW_MS: u64 = 60_000;
+/// Connections of an address that come within this time, in milliseconds, are counted together, and count as if they had
+/// come with the last of them: a minute of any address is some hundred bytes.
+pub const RATE_SLOT_MS: u64 = 4_000;
 /// Failed logins in a window, for a number or an address, unless told otherwise.
 pub const LOGIN_FAILURES: u32 = 5;
 /// Registrations in a window from an address, unless told otherwise.
