@@ -179,6 +179,21 @@ fn a_success_clears_the_number() {
 }
 
 #[test]
+fn the_right_password_of_another_kind_of_program_clears_nothing() {
+    let ann = ServiceNumber(10_001);
+    let services = [(Kind::Fax, ann)].into();
+    let mut world = World::with(Settings { services, ..Settings::default() });
+    world.registered(account(b"ann"));
+    for last in 1..=4 {
+        fails(&mut world, [10, 0, 0, last], ann);
+    }
+    let (at, request) = (world.connect_from(THERE.into()), log_in(PASSWORD));
+    refusal(&world.ask(at, ann, request), &request, Code::NotAllowed);
+    fails(&mut world, [10, 0, 0, 5], ann);
+    is_throttled(&mut world, THERE, ann);
+}
+
+#[test]
 fn failures_count_for_a_minute() {
     let mut world = World::new();
     let ann = world.registered(account(b"ann"));
