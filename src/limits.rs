@@ -57,8 +57,12 @@ pub const IDLE_TIMEOUT_MS: u64 = 180_000;
 pub const SLOW_TIMEOUT_MS: u64 = 30_000;
 /// How long a stopping server waits for clients that do not read, in milliseconds.
 pub const SHUTDOWN_MS: u64 = 10_000;
-/// How long a connection that was told why it is closed may take to read it, in milliseconds.
+/// How long a connection that was told why it is closed may take to hang up, in milliseconds.
 pub const LINGER_MS: u64 = 2_000;
+/// How long a connection that is closed may take to read all that waits for it, in milliseconds, as long as it takes some
+/// of it within the time that any other has for that: the most that can wait gets there at 28 KiB a second, and
+/// whoever takes a byte at a time holds a connection for no longer.
+pub const FLUSH_MS: u64 = 5 * 60_000;
 
 /// The window in which failed logins, registrations and connections are counted, in milliseconds.
 pub const RATE_WINDOW_MS: u64 = 60_000;
@@ -154,6 +158,7 @@ pub const LOG_RESERVE_PART: u64 = 16;
 const _: () = {
     // The log, the recording, the poller and what wakes it take some 15 files, and each listener another.
     assert!(FILES_LINGERING + 20 <= FILES_RESERVED);
+    assert!(LINGER_MS <= SHUTDOWN_MS && SHUTDOWN_MS <= FLUSH_MS);
     assert!(OUTPUT_BYTES_LOW < OUTPUT_BYTES_HIGH && OUTPUT_BYTES_HIGH < OUTPUT_BYTES_MAX);
     // A friend has up to 72 bytes in the reply to a login, and a step sends from each of three lists and a packet more.
     assert!(
