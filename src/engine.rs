@@ -21,6 +21,7 @@ mod peer;
 mod requests;
 mod throttle;
 mod transfers;
+mod untold;
 mod view;
 mod words;
 
@@ -35,7 +36,6 @@ pub use login::{Outcome, PasswordJob, Task, Verdict};
 pub use outbox::{Mark, Outbox, Output};
 pub use view::{ConnectionView, WaitsFor};
 
-use crate::codec::Reader;
 use crate::codec::charset::Charset;
 use crate::id::{ConnectionId, MonoMillis, Now, Place, Seq, ServiceNumber, UnixMillis};
 use crate::limits;
@@ -288,7 +288,7 @@ impl Engine {
                 None => self.end_connection(connection, 0, Ending::Full(holds), host),
             }
         }
-        self.emit_presence();
+        self.emit_presence(host);
     }
 
     /// What the header of a connection's next packet has to keep to.
@@ -319,11 +319,12 @@ impl Engine {
         self.peer(connection).is_some_and(Peer::is_closing)
     }
 
-    /// Whether waiting mail, or what is monitored, is still to be sent, once there is room for it.
+    /// Whether waiting mail, what is monitored, or what others did is still to be sent, once there is room for it.
     #[must_use]
     pub fn wants_room(&self, connection: ConnectionId) -> bool {
         self.peer(connection).is_some_and(|peer| matches!(peer.stage, Stage::Mail))
             || self.has_monitored(connection)
+            || self.has_untold(connection)
     }
 
     /// Since when a connection has been without a session, for the login timeout; `None` in a session
@@ -350,23 +351,6 @@ impl Engine {
         self.posted_count
     }
 
-    /// Where a piece of a file will be passed on to.
-    #[must_use]
-    pub fn file_receiver(
-        &self,
-        connection: ConnectionId,
-        frame: &Frame<'_>,
-    ) -> Option<ConnectionId> {
-        if frame.header.packet_type != RequestType::FilePiece as u8 {
-            return None;
-        }
-        let mut fields = Reader::new(frame.content);
-        let (_own, friend) = (fields.u32().ok()?, ServiceNumber(fields.u32().ok()?));
-        let own = self.session(connection)?.number;
-        let flows = self.transfers.flows(own, friend);
-        self.sessions.get(friend).filter(|_| flows)
-    }
-
     /// A packet has come from a connection that is ready.
     pub fn handle_packet(
         &mut self,
@@ -377,7 +361,7 @@ impl Engine {
         debug_assert!(self.is_ready(connection), "only a ready connection's packets are handed in");
         self.last_change = Seq::ZERO;
         self.answer_packet(connection, &frame, host);
-        self.emit_presence();
+        self.emit_presence(host);
     }
 
     fn answer_packet(&mut self, connection: ConnectionId, frame: &Frame<'_>, host: &mut impl Host) {
@@ -451,7 +435,7 @@ impl Engine {
             }
         }
         self.violated(connection, byte, Violation::Frame(error), host);
-        self.emit_presence();
+        self.emit_presence(host);
     }
 
     fn violated(
@@ -480,7 +464,7 @@ impl Engine {
         if !peer.is_closing() {
             self.live_peers -= 1;
         }
-        self.emit_presence();
+        self.emit_presence(host);
     }
 
     /// A connection has been too slow, and is closed.
@@ -496,16 +480,17 @@ impl Engine {
             Overdue::Slow => Ending::Slow,
         };
         self.end_connection(connection, 0, ending, host);
-        self.emit_presence();
+        self.emit_presence(host);
     }
 
     /// A connection has room for more of what waits for it.
     pub fn handle_room(&mut self, connection: ConnectionId, host: &mut impl Host) {
+        self.send_untold(connection);
         self.send_monitored(connection, host);
         if self.peer(connection).is_some_and(|peer| matches!(peer.stage, Stage::Mail)) {
             self.send_mail(connection, host);
         }
-        self.emit_presence();
+        self.emit_presence(host);
     }
 
     /// Ends a turn's inputs: a slice of a search, and what is to be written along with the turn's changes
@@ -605,7 +590,7 @@ impl Engine {
         posted.clear();
         self.posted = posted;
         if let Event::FriendAdded { owner, friend, .. } = *event {
-            self.tell_new_friend(owner, friend);
+            self.tell_new_friend(owner, friend, host);
         }
         if !matches!(event.kind(), EventKind::Delivered | EventKind::StateDigest) {
             // An operator that could not be shown the message, and is closed, is not what was asked for.
@@ -711,7 +696,7 @@ impl Engine {
         self.presence_sessions.remove(&number);
         for other in self.transfers.end_all(number) {
             if let Some(other) = self.sessions.get(other) {
-                self.tell_ended(other, &Refusal::NoTransfer(number));
+                self.tell_transfer_ended(other, number, host);
             }
         }
         // It goes on the list of what is left to do, where there is no room for it.

@@ -57,11 +57,18 @@ pub const IDLE_TIMEOUT_MS: u64 = 180_000;
 pub const SLOW_TIMEOUT_MS: u64 = 30_000;
 /// How long a stopping server waits for clients that do not read, in milliseconds.
 pub const SHUTDOWN_MS: u64 = 10_000;
-/// How long a connection that was told why it is closed may take to read it, in milliseconds.
+/// How long a connection that was told why it is closed may take to hang up, in milliseconds.
 pub const LINGER_MS: u64 = 2_000;
+/// How long a connection that is closed may take to read all that waits for it, in milliseconds, as long as it takes some
+/// of it within the time that any other has for that: the most that can wait gets there at 28 KiB a second, and
+/// whoever takes a byte at a time holds a connection for no longer.
+pub const FLUSH_MS: u64 = 5 * 60_000;
 
 /// The window in which failed logins, registrations and connections are counted, in milliseconds.
 pub const RATE_WINDOW_MS: u64 = 60_000;
+/// Connections of an address that come within this time, in milliseconds, are counted together, and count as if they had
+/// come with the last of them: a minute of any address is some hundred bytes.
+pub const RATE_SLOT_MS: u64 = 4_000;
 /// Failed logins in a window, for a number or an address, unless told otherwise.
 pub const LOGIN_FAILURES: u32 = 5;
 /// Registrations in a window from an address, unless told otherwise.
@@ -103,13 +110,16 @@ pub const ACKNOWLEDGED_MS_MAX: u64 = 250;
 /// Output of a turn that is copied to connections' buffers before these are written: bounds the copies of a
 /// broadcast.
 pub const RELEASE_BYTES: usize = 4 * 1_024 * 1_024;
-/// Output waiting for a connection, in bytes, above which nothing more is read from it, and from those that send it
-/// a file.
+/// Output waiting for a connection, in bytes, above which nothing more is read from it, nor from those whose next
+/// packet would be passed on to it.
 pub const OUTPUT_BYTES_HIGH: usize = 256 * 1_024;
 /// Output waiting, in bytes, below which reading goes on: apart from the high mark, so that it does not flutter.
 pub const OUTPUT_BYTES_LOW: usize = 64 * 1_024;
-/// Output that others cause, in bytes, beyond which a connection is closed as slow. Messages wait in the log
-/// once the high mark is reached; this bounds the rest, such as offers of files.
+/// Output waiting for a connection, in bytes, beyond which it is closed as slow at once: the last resort against memory
+/// without end. Nobody else's packets lead to it. Above the high mark messages and what is monitored wait in the log,
+/// offers, answers and pieces of files with their senders, and of friends' states and ended transfers only the latest
+/// are kept. Beyond it comes no more than the reply to one request of its own, of which a full friend list is the
+/// largest, with what one step sends of all that waits.
 pub const OUTPUT_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 /// Mail handed to a connection at once, in bytes, when what waited is sent after login.
 pub const MAIL_BYTES_PER_STEP: usize = 64 * 1_024;
@@ -148,7 +158,15 @@ pub const LOG_RESERVE_PART: u64 = 16;
 const _: () = {
     // The log, the recording, the poller and what wakes it take some 15 files, and each listener another.
     assert!(FILES_LINGERING + 20 <= FILES_RESERVED);
+    assert!(LINGER_MS <= SHUTDOWN_MS && SHUTDOWN_MS <= FLUSH_MS);
     assert!(OUTPUT_BYTES_LOW < OUTPUT_BYTES_HIGH && OUTPUT_BYTES_HIGH < OUTPUT_BYTES_MAX);
+    // A friend has up to 72 bytes in the reply to a login, and a step sends from each of three lists and a packet more.
+    assert!(
+        OUTPUT_BYTES_HIGH
+            + GROUP_NUMBER_MAX as usize * (NAME_BYTES + 8 + FRIENDS_PER_GROUP * (NAME_BYTES + 8))
+            + 3 * (MAIL_BYTES_PER_STEP + CONTENT_BYTES_IN_SESSION as usize)
+            < OUTPUT_BYTES_MAX
+    );
     // A message and its header fields fit the content of a session's packet, and so does a piece of a file.
     assert!(MESSAGE_BYTES + 16 < CONTENT_BYTES_IN_SESSION as usize);
     // A receiver and its sequence number have 12 bytes in a delivery.

@@ -9,7 +9,7 @@ use crate::id::{Seq, UnixMillis};
 const NAME_END: &str = ".box";
 const NAME_DIGITS: usize = 20;
 pub(super) const MAGIC: [u8; 8] = *b"oicqbox\n";
-pub(super) const VERSION: u16 = 2;
+pub(super) const VERSION: u16 = 3;
 /// Texts were left out.
 const FLAG_BLANKED: u16 = 1;
 const FLAGS_KNOWN: u16 = FLAG_BLANKED;
@@ -172,7 +172,7 @@ mod tests {
             assert_eq!(Header::decode(&flipped), Err(HeaderFault::NoHeader), "bit {bit}");
         }
         let mut newer = bytes;
-        newer[9] = 3;
+        newer[9] = 4;
         let checksum = crc32fast::hash(&newer[..FIELDS_LEN]);
         newer[FIELDS_LEN..].copy_from_slice(&checksum.to_be_bytes());
         assert_eq!(Header::decode(&newer), Err(HeaderFault::Newer));

@@ -147,7 +147,9 @@ fn beside(out: &mut String, row: &Row, left_width: usize, width: usize) {
     let mut text = String::new();
     wrap_into(&mut text, &row.full_text(), column, column, width);
     if text.is_empty() || row.left.chars().count() > left_width {
-        out.push_str(&format!("{:INDENT$}{}\n{text}", "", row.left));
+        let blanks = row.left.len() - row.left.trim_start().len();
+        wrap_into(out, &row.left, INDENT + blanks, INDENT_UNDER, width);
+        out.push_str(&text);
     } else {
         // The wrapped text starts with the blanks that the option takes the place of.
         let (left, text) = (&row.left, text.trim_start());
@@ -156,7 +158,7 @@ fn beside(out: &mut String, row: &Row, left_width: usize, width: usize) {
 }
 
 fn under(out: &mut String, row: &Row, width: usize) {
-    out.push_str(&format!("{:INDENT$}{}\n", "", row.left.trim_start()));
+    wrap_into(out, &row.left, INDENT, INDENT_UNDER + INDENT, width);
     wrap_into(out, &row.full_text(), INDENT_UNDER, INDENT_UNDER, width);
 }
 
@@ -241,7 +243,7 @@ Sizes take KiB.
         let expected = "  -l, --listen ADDR\n      where to listen; may be\n      repeated\n      [127.0.0.1:8000]\n";
         assert!(page.contains(expected), "{page}");
         assert!(
-            page.contains("  --registration-mode-of-the-server MODE\n      open or closed"),
+            page.contains("  --registration-mode-of-the-server\n        MODE\n      open or closed"),
             "{page}"
         );
     }
@@ -255,6 +257,18 @@ Sizes take KiB.
             let longest = page.render(width).lines().map(str::len).max().unwrap();
             assert!(longest <= width.min(100), "{width}: {longest}");
             assert!(page.render(width).lines().all(|line| line == line.trim_end()));
+        }
+    }
+
+    #[test]
+    fn an_option_longer_than_a_line_is_wrapped_as_well() {
+        let left = "file send NUMBER PATH | accept NUMBER [PATH] | reject NUMBER";
+        let page = Page::new("x").section("", vec![Row::new(left, "offer or accept a file")]);
+        let narrow = "  file send NUMBER PATH |\n        accept NUMBER [PATH] |\n        reject NUMBER\n      offer or accept a file\n";
+        assert!(page.render(31).ends_with(narrow), "{}", page.render(31));
+        assert!(page.render(100).contains(left));
+        for width in 22..100 {
+            assert!(page.render(width).lines().all(|line| line.len() <= width), "{width}");
         }
     }
 

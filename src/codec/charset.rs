@@ -83,6 +83,7 @@ impl Charset {
             Self::Gb18030 => {
                 bytes.is_ascii()
                     || GB18030.decode_without_bom_handling_and_without_replacement(bytes).is_some()
+                        && self.find_lone_80(bytes).is_none()
             }
         }
     }
@@ -112,8 +113,32 @@ impl Charset {
     pub fn decode(self, bytes: &[u8]) -> Cow<'_, str> {
         match self {
             Self::Utf8 => String::from_utf8_lossy(bytes),
-            Self::Gb18030 => GB18030.decode_without_bom_handling(bytes).0,
+            Self::Gb18030 => self.decode_gb18030(bytes),
         }
+    }
+
+    fn decode_gb18030(self, mut bytes: &[u8]) -> Cow<'_, str> {
+        let mut text = String::new();
+        while let Some(at) = self.find_lone_80(bytes) {
+            text.push_str(&GB18030.decode_without_bom_handling(&bytes[..at]).0);
+            text.push(char::REPLACEMENT_CHARACTER);
+            bytes = &bytes[at + 1..];
+        }
+        let rest = GB18030.decode_without_bom_handling(bytes).0;
+        if text.is_empty() { rest } else { Cow::Owned(text + &rest) }
+    }
+
+    /// Where 80 hex stands by itself, which GB18030 has no character for: browsers take it for the euro sign, and so does
+    /// the decoder, which is made for them.
+    fn find_lone_80(self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            if byte == 0x80 {
+                return Some(at);
+            }
+            at += self.char_len(&bytes[at..]);
+        }
+        None
     }
 
     /// Unicode as bytes of this charset.
@@ -165,6 +190,27 @@ mod tests {
         assert!(Charset::Utf8.is_text("你好".as_bytes(), Breaks::Refused));
         assert!(!Charset::Utf8.is_text(b"\xC4\xE3\xBA\xC3", Breaks::Refused));
         assert!(Charset::Gb18030.is_text(b"\xC4\xE3\xBA\xC3", Breaks::Refused));
+    }
+
+    #[test]
+    fn what_browsers_take_for_the_euro_sign_is_no_text() {
+        let gb18030 = Charset::Gb18030;
+        for (bytes, shown) in [
+            (&b"\x80"[..], "\u{FFFD}"),
+            (b"5 \x80", "5 \u{FFFD}"),
+            (b"\x80\x80a", "\u{FFFD}\u{FFFD}a"),
+            (b"\xC4\xE3\x80\xBA\xC3", "你\u{FFFD}好"),
+            (b"\x81\x30\x81\x30\x80", "\u{80}\u{FFFD}"),
+        ] {
+            assert!(!gb18030.is_text(bytes, Breaks::Allowed), "{bytes:X?}");
+            assert_eq!(gb18030.decode(bytes), shown, "{bytes:X?}");
+        }
+        // As the second byte of a character it is one like any other, and the euro sign has a character of its own.
+        let euro = gb18030.encode("€");
+        assert_eq!(*euro, b"\xA2\xE3"[..]);
+        for bytes in [&b"\x81\x80"[..], b"\x81\x80\x81\x80", &euro] {
+            assert!(gb18030.is_text(bytes, Breaks::Refused), "{bytes:X?}");
+        }
     }
 
     #[test]

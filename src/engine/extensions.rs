@@ -6,7 +6,7 @@
 use std::fmt::Display;
 
 use super::peer::Stage;
-use super::{Engine, words};
+use super::{Engine, Host, words};
 use crate::id::{ConnectionId, Seq, ServiceNumber};
 use crate::state::decide::Refusal;
 use crate::wire::server::{Extensions, Presence};
@@ -96,16 +96,22 @@ impl Engine {
     }
 
     /// Tells those who asked of what this input has changed in how their friends are seen.
-    pub(super) fn emit_presence(&mut self) {
+    pub(super) fn emit_presence(&mut self, host: &mut impl Host) {
         while let Some((number, before)) = self.presence_before.pop_first() {
             let state = self.sessions.presence(number);
             if state != before {
-                self.tell_presence(number, state);
+                self.tell_presence(number, before, state, host);
             }
         }
     }
 
-    fn tell_presence(&mut self, number: ServiceNumber, state: Presence) {
+    fn tell_presence(
+        &mut self,
+        number: ServiceNumber,
+        before: Presence,
+        state: Presence,
+        host: &mut impl Host,
+    ) {
         let Some(user) = self.state.user(number) else { return };
         // Whichever are fewer: those who list the user, or those who asked.
         self.posted_count += user.listed_count().min(self.presence_sessions.len());
@@ -118,6 +124,9 @@ impl Engine {
         let mut last = None;
         for other in told {
             let Some(to) = self.sessions.get(other) else { continue };
+            if self.is_presence_put_off(to, number, Some(before), host) {
+                continue;
+            }
             let Some(kind) = self.peer(to).map(|peer| peer.kind()) else { continue };
             let range = match &last {
                 Some((was, range)) if *was == kind => std::ops::Range::clone(range),
@@ -129,9 +138,15 @@ impl Engine {
     }
 
     /// A friend was added: its state, once, to who asked.
-    pub(super) fn tell_new_friend(&mut self, owner: ServiceNumber, friend: ServiceNumber) {
+    pub(super) fn tell_new_friend(
+        &mut self,
+        owner: ServiceNumber,
+        friend: ServiceNumber,
+        host: &mut impl Host,
+    ) {
         if let Some(to) = self.sessions.get(owner)
             && self.presence_sessions.contains(&owner)
+            && !self.is_presence_put_off(to, friend, None, host)
         {
             let state = self.sessions.presence(friend);
             self.send(to, &ServerPacket::FriendPresence { number: friend, state });

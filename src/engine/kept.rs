@@ -12,6 +12,7 @@ use super::foretold::Foregone;
 use super::monitoring::Monitoring;
 use super::peer::{Peer, Sent, Session, Stage};
 use super::throttle::Bucket;
+use super::untold::Untold;
 use super::{Engine, Settings};
 use crate::codec::charset::Charset;
 use crate::codec::{Reader, Short, Write, address};
@@ -266,6 +267,10 @@ impl Engine {
             if let Some(monitoring) = &session.monitoring {
                 monitoring.save(out);
             }
+            out.put_u8(u8::from(session.untold.is_some()));
+            if let Some(untold) = &session.untold {
+                untold.save(out);
+            }
         }
     }
 
@@ -339,6 +344,10 @@ fn read_peer(
             mail_left: flag(reader)?,
             monitoring: match flag(reader)? {
                 true => Some(Box::new(Monitoring::restore(reader, place)?)),
+                false => None,
+            },
+            untold: match flag(reader)? {
+                true => Some(Box::new(Untold::restore(reader)?)),
                 false => None,
             },
         }))

@@ -347,7 +347,7 @@ impl Engine {
                 self.answer_done(connection, RequestType::ChangeProfile as u8);
             }
         }
-        self.emit_presence();
+        self.emit_presence(host);
     }
 
     fn end_wait(&mut self, connection: ConnectionId) {
@@ -424,7 +424,6 @@ impl Engine {
             self.login_failures.count(address, self.now.mono);
             return Err(Refusal::BadLogin);
         }
-        self.login_failures.clear(Key::Number(number));
         let service = self.settings.services.iter().find(|(_, service)| **service == number);
         let fits = match service {
             Some((service_kind, _)) => *service_kind == kind,
@@ -433,6 +432,7 @@ impl Engine {
         if !fits {
             return Err(Refusal::NotAllowed(Forbidden::LogInAsThisKind));
         }
+        self.login_failures.clear(Key::Number(number));
         if let Some(elsewhere) = self.sessions.get(number) {
             self.end_connection(elsewhere, 0, Ending::Elsewhere, host);
         }
@@ -460,6 +460,7 @@ impl Engine {
             confirmed: sent_through,
             mail_left: false,
             monitoring: None,
+            untold: None,
         }));
         let arrival = peer.arrival;
         let wants_presence = peer.extensions.have(Extensions::PRESENCE);

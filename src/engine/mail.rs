@@ -84,7 +84,7 @@ impl Engine {
     /// be sent, and while the client is slow to take what it has been sent: then it is sent later, and is
     /// not copied until then.
     fn takes_mail(&mut self, to: ConnectionId, host: &mut impl Host) -> bool {
-        let slow = host.waiting(to).saturating_add(self.queued(to)) > OUTPUT_BYTES_HIGH;
+        let slow = self.output_waiting(to, host) > OUTPUT_BYTES_HIGH;
         let Some(peer) = self.peer_mut(to) else { return false };
         match (&peer.stage, &mut peer.session) {
             (Stage::Mail, _) => false,

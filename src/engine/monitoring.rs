@@ -141,8 +141,7 @@ impl Engine {
         text: Text<'_>,
         host: &mut impl Host,
     ) {
-        let output = host.waiting(connection).saturating_add(self.queued(connection));
-        let full = output > OUTPUT_BYTES_HIGH;
+        let full = self.output_waiting(connection, host) > OUTPUT_BYTES_HIGH;
         let Some(session) = self.session_mut(connection) else { return };
         let Some(Monitoring { waiting }) = session.monitoring.as_deref_mut() else { return };
         let Posted { from, to, .. } = message;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::foretold::Foregone;
 use super::monitoring::Monitoring;
 use super::throttle::Bucket;
+use super::untold::Untold;
 use crate::id::{ConnectionId, MonoMillis, Seq, ServiceNumber};
 use crate::state::decide::search::Search;
 use crate::wire::Kind;
@@ -23,6 +24,8 @@ pub(super) struct Session {
     pub(super) mail_left: bool,
     /// `None` in a session that monitors nobody: few do.
     pub(super) monitoring: Option<Box<Monitoring>>,
+    /// `None` where the client has been told everything.
+    pub(super) untold: Option<Box<Untold>>,
 }
 
 /// What a connection's next packet waits for.

@@ -6,6 +6,7 @@
 use super::peer::Stage;
 use super::transfers::Piece;
 use super::{Answered, Engine, Foretold, Host};
+use crate::codec::Reader;
 use crate::codec::charset::Breaks;
 use crate::codec::packed::Numbers;
 use crate::id::{ConnectionId, GroupNumber, Seq, ServiceNumber};
@@ -14,7 +15,7 @@ use crate::state::decide::search::{BadQuery, Query, Search};
 use crate::state::decide::{List, Must, Refusal, check_text, friends, groups, messages};
 use crate::state::{Event, State, User};
 use crate::wire::server::{Presence, UserEntry};
-use crate::wire::{Kind, Request, RequestType, ServerPacket};
+use crate::wire::{Frame, Kind, Request, RequestType, ServerPacket};
 
 impl Engine {
     /// Does what a request in a session asks for.
@@ -87,7 +88,7 @@ impl Engine {
                 self.offer_file(own, friend, name, length)
             }
             Request::AnswerFile { friend, allow } => self.answer_file(own, friend, allow),
-            Request::FilePiece { friend, data } => self.pass_piece(own, friend, data),
+            Request::FilePiece { friend, data } => self.pass_piece(own, friend, data, host),
             Request::AnswerRequest { friend, consent } => {
                 let event = friends::answer(&self.state, own, friend, consent)?;
                 self.record(&event, host)
@@ -312,12 +313,7 @@ impl Engine {
         if !is_plain_file_name(&charset.decode(name)) {
             return Err(Refusal::bad_value("file name", Must::BeAFileName));
         }
-        let is_friend = self.state.user(own).is_some_and(|user| user.friend(friend).is_some());
-        let is_service = self.settings.services.values().any(|service| *service == friend);
-        if !is_friend && !is_service {
-            return Err(Refusal::UnknownFriend(friend));
-        }
-        let to = self.visible_session(friend).ok_or(Refusal::NotOnline(friend))?;
+        let to = self.offers_go_to(own, friend)?;
         if !self.transfers.offer(own, friend, length) {
             return Err(Refusal::Limit { list: List::Transfers(friend), holds: 1 });
         }
@@ -325,8 +321,48 @@ impl Engine {
         Ok(())
     }
 
-    fn visible_session(&self, number: ServiceNumber) -> Option<ConnectionId> {
-        self.sessions.get(number).filter(|_| self.sessions.is_visible(number))
+    fn offers_go_to(
+        &self,
+        own: ServiceNumber,
+        friend: ServiceNumber,
+    ) -> Result<ConnectionId, Refusal> {
+        let is_friend = self.state.user(own).is_some_and(|user| user.friend(friend).is_some());
+        let is_service = self.settings.services.values().any(|service| *service == friend);
+        if !is_friend && !is_service {
+            return Err(Refusal::UnknownFriend(friend));
+        }
+        let visible = self.sessions.get(friend).filter(|_| self.sessions.is_visible(friend));
+        visible.ok_or(Refusal::NotOnline(friend))
+    }
+
+    /// The connection that a packet is passed on to at once, past every mailbox: the packet waits for room there. One
+    /// that is refused goes nowhere, lest the wait tells of somebody who hides.
+    #[must_use]
+    pub fn passes_on_to(
+        &self,
+        connection: ConnectionId,
+        frame: &Frame<'_>,
+    ) -> Option<ConnectionId> {
+        let own = self.session(connection)?.number;
+        let packet_type = RequestType::from_byte(frame.header.packet_type)?;
+        let mut fields = Reader::new(frame.content);
+        let mut friend = || {
+            let _own = fields.u32().ok()?;
+            fields.u32().ok().map(ServiceNumber)
+        };
+        match packet_type {
+            RequestType::OfferFile => self.offers_go_to(own, friend()?).ok(),
+            RequestType::AnswerFile => {
+                let friend = friend()?;
+                let any = self.transfers.is_any(friend, own) || self.transfers.is_any(own, friend);
+                self.sessions.get(friend).filter(|_| any)
+            }
+            RequestType::FilePiece => {
+                let friend = friend()?;
+                self.sessions.get(friend).filter(|_| self.transfers.flows(own, friend))
+            }
+            _ => None,
+        }
     }
 
     fn answer_file(
@@ -351,6 +387,7 @@ impl Engine {
         own: ServiceNumber,
         friend: ServiceNumber,
         data: &[u8],
+        host: &mut impl Host,
     ) -> Result<(), Refusal> {
         let piece = self.transfers.piece(own, friend, data.len());
         let to = self.sessions.get(friend);
@@ -360,7 +397,7 @@ impl Engine {
                 Ok(())
             }
             (Piece::TooLong, Some(to)) => {
-                self.tell_ended(to, &Refusal::NoTransfer(own));
+                self.tell_transfer_ended(to, own, host);
                 Err(Refusal::NoTransfer(friend))
             }
             _ => Err(Refusal::NoTransfer(friend)),

@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use super::kept::{KeptError, list, put_count};
 use crate::codec::{Reader, Write};
 use crate::id::{MonoMillis, ServiceNumber};
-use crate::limits::{RATE_WINDOW_MS, THROTTLE_MS_FIRST, THROTTLE_MS_MAX, THROTTLED_KEYS};
+use crate::limits::{
+    RATE_SLOT_MS, RATE_WINDOW_MS, THROTTLE_MS_FIRST, THROTTLE_MS_MAX, THROTTLED_KEYS,
+};
 
 /// Whose tries are counted together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -242,11 +244,6 @@ impl Rate {
     pub(super) fn per_second(rate: u32, burst: u32) -> Self {
         Self { per_ms: u64::from(rate), capacity: u64::from(burst) * 1_000, cost: 1_000 }
     }
-
-    /// So many a minute, all of them at once if they come so.
-    fn per_minute(rate: u32) -> Self {
-        Self { per_ms: u64::from(rate), capacity: u64::from(rate) * 60_000, cost: 60_000 }
-    }
 }
 
 impl Bucket {
@@ -278,37 +275,75 @@ impl Bucket {
     }
 }
 
-/// So many connections a minute from an address.
+/// So many connections from an address in every minute, whenever that begins. They may come all at once.
 pub(super) struct ConnectionGuard {
     /// 0: no limit.
-    per_minute: u32,
-    buckets: Recent<Bucket>,
+    limit: u32,
+    entries: Recent<VecDeque<Slot>>,
+}
+
+/// Connections that came within [`RATE_SLOT_MS`] of each other, and count as if all of them had come with the last:
+/// so an address takes little memory, and is let in again later than it might be by the length of a slot at most.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    first: MonoMillis,
+    last: MonoMillis,
+    count: u32,
+}
+
+impl Slot {
+    /// When its connections no longer count.
+    fn end(&self) -> MonoMillis {
+        self.last.plus(RATE_WINDOW_MS)
+    }
 }
 
 impl ConnectionGuard {
-    pub(super) const fn new(per_minute: u32) -> Self {
-        Self { per_minute, buckets: Recent::new() }
+    pub(super) const fn new(limit: u32) -> Self {
+        Self { limit, entries: Recent::new() }
     }
 
-    /// Whether an address may open one more, or in how many milliseconds.
+    /// Whether an address may open one more, or in how many milliseconds. Those that may not do not count.
     pub(super) fn check(&mut self, address: IpAddr, now: MonoMillis) -> Result<(), u64> {
-        if self.per_minute == 0 {
+        if self.limit == 0 {
             return Ok(());
         }
-        let is_over = |bucket: &Bucket| now.since(bucket.filled) > RATE_WINDOW_MS;
-        while self.buckets.oldest().is_some_and(is_over) {
-            self.buckets.forget_oldest();
+        let is_over = |slots: &VecDeque<Slot>| slots.back().is_none_or(|slot| slot.end() <= now);
+        while self.entries.oldest().is_some_and(is_over) {
+            self.entries.forget_oldest();
         }
-        let rate = Rate::per_minute(self.per_minute);
-        self.buckets.touch(Key::of(address), || Bucket::full(rate, now)).take(rate, now)
+        let slots = self.entries.touch(Key::of(address), VecDeque::new);
+        while slots.front().is_some_and(|slot| slot.end() <= now) {
+            slots.pop_front();
+        }
+        let count: u64 = slots.iter().map(|slot| u64::from(slot.count)).sum();
+        if let Some(oldest) = slots.front().filter(|_| count >= u64::from(self.limit)) {
+            return Err(oldest.end().since(now));
+        }
+        match slots.back_mut().filter(|slot| now.since(slot.first) < RATE_SLOT_MS) {
+            Some(slot) => (slot.last, slot.count) = (now, slot.count.saturating_add(1)),
+            None => slots.push_back(Slot { first: now, last: now, count: 1 }),
+        }
+        Ok(())
     }
 
     pub(super) fn save(&self, out: &mut Vec<u8>) {
-        self.buckets.save(out, Bucket::save);
+        self.entries.save(out, |slots, out| {
+            put_count(out, slots.len());
+            for Slot { first, last, count } in slots {
+                out.put_u64(first.0);
+                out.put_u64(last.0);
+                out.put_u32(*count);
+            }
+        });
     }
 
     pub(super) fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), KeptError> {
-        self.buckets.restore(reader, Bucket::restore)
+        let slot = |reader: &mut Reader<'_>| {
+            let (first, last) = (MonoMillis(reader.u64()?), MonoMillis(reader.u64()?));
+            Ok(Slot { first, last, count: reader.u32()? })
+        };
+        self.entries.restore(reader, |reader| Ok(list(reader, slot)?.into()))
     }
 }
 
@@ -387,16 +422,78 @@ mod tests {
     }
 
     #[test]
-    fn a_minutes_connections_may_come_at_once_and_then_one_by_one() {
+    fn a_minutes_connections_may_come_at_once_and_then_none_for_a_minute() {
         let mut guard = ConnectionGuard::new(3);
         let address = IpAddr::from([192, 0, 2, 1]);
         for _ in 0..3 {
             assert_eq!(guard.check(address, at(0)), Ok(()));
         }
-        assert!(guard.check(address, at(0)).is_err());
+        assert_eq!(guard.check(address, at(0)), Err(60_000));
         assert_eq!(guard.check(IpAddr::from([192, 0, 2, 2]), at(0)), Ok(()));
-        assert_eq!(guard.check(address, at(20_000)), Ok(()));
-        assert!(guard.check(address, at(20_000)).is_err());
+        assert_eq!(guard.check(address, at(20_000)), Err(40_000));
+        assert_eq!(guard.check(address, at(59_999)), Err(1));
+        for _ in 0..3 {
+            assert_eq!(guard.check(address, at(60_000)), Ok(()));
+        }
+        assert_eq!(guard.check(address, at(60_000)), Err(60_000));
+    }
+
+    /// Connections that come at these distances: when each was let in.
+    fn let_in(limit: u32, gaps_ms: impl Iterator<Item = u64>) -> Vec<u64> {
+        let mut guard = ConnectionGuard::new(limit);
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let mut now = 0;
+        gaps_ms
+            .filter_map(|gap| {
+                now += gap;
+                match guard.check(address, at(now)) {
+                    Ok(()) => Some(now),
+                    Err(wait) => {
+                        // The one that is told to wait is let in then, and not before.
+                        assert!(wait > 0 && wait <= RATE_WINDOW_MS, "{wait} at {now}");
+                        let mut later = ConnectionGuard::new(limit);
+                        let mut saved = Vec::new();
+                        guard.save(&mut saved);
+                        later.restore(&mut Reader::new(&saved)).unwrap();
+                        assert!(later.check(address, at(now + wait - 1)).is_err());
+                        assert_eq!(later.check(address, at(now + wait)), Ok(()));
+                        None
+                    }
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn no_minute_lets_more_connections_in_and_a_steady_stream_nearly_as_many() {
+        let patterns: [&[u64]; 5] =
+            [&[100], &[1], &[0, 0, 0, 7_000], &[3_999, 1], &[4_000, 0, 59_000]];
+        for limit in [1, 7, 100] {
+            for gaps in patterns {
+                let times = let_in(limit, gaps.iter().copied().cycle().take(20_000));
+                let window = usize::try_from(limit).unwrap();
+                for pair in times.windows(window + 1) {
+                    assert!(pair[window] - pair[0] >= RATE_WINDOW_MS, "{limit} {gaps:?} {pair:?}");
+                }
+            }
+            // One every 100 ms asks: whoever had to wait for longer than a minute and a slot would be missed.
+            let times = let_in(limit, std::iter::repeat_n(100, 20_000));
+            let least = 2_000_000 / (RATE_WINDOW_MS + RATE_SLOT_MS) * u64::from(limit);
+            assert!(times.len() as u64 >= least, "{} of {least}", times.len());
+        }
+    }
+
+    #[test]
+    fn what_is_counted_of_an_address_is_bounded() {
+        let mut guard = ConnectionGuard::new(u32::MAX);
+        let address = IpAddr::from([192, 0, 2, 1]);
+        for ms in 0..200_000 {
+            assert_eq!(guard.check(address, at(ms)), Ok(()));
+        }
+        let slots = guard.entries.get(Key::of(address)).unwrap().len() as u64;
+        assert!(slots <= RATE_WINDOW_MS / RATE_SLOT_MS + 2, "{slots}");
+        assert_eq!(guard.check(IpAddr::from([192, 0, 2, 2]), at(300_000)), Ok(()));
+        assert_eq!(guard.entries.entries.len(), 1, "what no longer counts is forgotten");
     }
 
     #[test]

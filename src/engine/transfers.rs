@@ -87,6 +87,11 @@ impl Transfers {
         }
     }
 
+    /// Whether there is a transfer from one to another, at any stage.
+    pub(super) fn is_any(&self, from: ServiceNumber, to: ServiceNumber) -> bool {
+        self.by_sender.contains_key(&(from, to))
+    }
+
     /// Whether pieces may flow from one to another.
     pub(super) fn flows(&self, from: ServiceNumber, to: ServiceNumber) -> bool {
         self.by_sender.get(&(from, to)).is_some_and(|transfer| transfer.allowed)

@@ -41,7 +41,7 @@ pub(super) enum Pause {
     Engine,
     /// Too much output waits: the client must take some of it first.
     Output,
-    /// The packet is a piece of a file, and too much output waits for its receiver.
+    /// The packet is to be passed on, and too much output waits for its receiver.
     Receiver(ConnectionId),
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Connection {
     pub(super) taken: MonoMillis,
     /// How much was acknowledged then.
     taken_through: u64,
-    /// Those who wait with a piece of a file until there is room in the output.
+    /// Those who wait with a packet that is passed on until there is room in the output.
     pub(super) senders: Vec<ConnectionId>,
     /// The entry among the deadlines.
     pub(super) deadline: Option<MonoMillis>,

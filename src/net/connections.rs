@@ -195,7 +195,7 @@ impl Connections {
         self.gone.push(id);
     }
 
-    /// Lets those go on who wait with a file until there is room in this connection's output.
+    /// Lets those go on who wait with a packet until there is room in this connection's output.
     pub(super) fn resume_senders(&mut self, id: ConnectionId) {
         if let Some(connection) = self.slab.get_mut(id.0) {
             self.resumable.append(&mut connection.senders);

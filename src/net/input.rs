@@ -12,10 +12,10 @@ use super::{KEY_LISTENERS, KEY_SIGNALS, KEY_WATCH, Server, ServerError};
 use crate::engine::{Input, Overdue};
 use crate::id::{ConnectionId, MonoMillis};
 use crate::limits::{
-    ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, LINGER_MS, OUTPUT_BYTES_HIGH, PACKETS_PER_TURN,
+    ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, FLUSH_MS, LINGER_MS, OUTPUT_BYTES_HIGH, PACKETS_PER_TURN,
     POSTED_PER_TURN, SHUTDOWN_MS,
 };
-use crate::wire::{Frame, RequestType, cut};
+use crate::wire::{Frame, cut};
 
 /// What is due with a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -272,16 +272,18 @@ impl Server {
         if packets >= PACKETS_PER_TURN || self.engine.posted() >= POSTED_PER_TURN {
             return Pause::Turn;
         }
-        if self.output_waiting(id) > OUTPUT_BYTES_HIGH {
+        if self.is_behind(id) {
             return Pause::Output;
         }
-        if frame.header.packet_type == RequestType::FilePiece as u8
-            && let Some(receiver) = self.engine.file_receiver(id, frame)
-            && self.output_waiting(receiver) > OUTPUT_BYTES_HIGH
-        {
-            return Pause::Receiver(receiver);
+        match self.engine.passes_on_to(id, frame) {
+            Some(receiver) if self.is_behind(receiver) => Pause::Receiver(receiver),
+            _ => Pause::None,
         }
-        Pause::None
+    }
+
+    /// Whether a client must take some of what it is sent before anything more is done for it.
+    fn is_behind(&mut self, id: ConnectionId) -> bool {
+        self.output_waiting(id) > OUTPUT_BYTES_HIGH || self.engine.has_untold(id)
     }
 
     /// Output that waits for a connection, with what this turn has made so far.
@@ -311,22 +313,39 @@ impl Server {
 
     /// When something is due with a connection at the latest.
     pub(super) fn next_deadline(&mut self, id: ConnectionId) -> Option<MonoMillis> {
-        self.next_due(id).map(|(at, _)| at)
+        let (at, _) = self.next_due(id)?;
+        let is_open = self.connections.get(id)?.phase == Phase::Open;
+        // How long one that is closed is waited for depends on how many others there are: that is looked at again.
+        Some(if is_open { at } else { at.min(self.now.mono.plus(LINGER_MS)) })
     }
 
     fn next_due(&mut self, id: ConnectionId) -> Option<(MonoMillis, Due)> {
-        let stopping = self.stopping.is_some();
         let connection = self.connections.get(id)?;
-        let since = match connection.phase {
+        let until = match connection.phase {
             Phase::Open => return self.next_due_while_open(id),
-            Phase::Flushing { since } if stopping => since.plus(SHUTDOWN_MS),
-            // As long as the client takes something it is given time, but not for ever.
-            Phase::Flushing { since } => {
-                connection.taken.max(since).plus(LINGER_MS).min(since.plus(SHUTDOWN_MS))
+            Phase::Flushing { since } => self.takes_until(id, since)?,
+            Phase::Lingering { since } if connection.is_acknowledged() => {
+                connection.taken.max(since).plus(LINGER_MS)
             }
-            Phase::Lingering { since } => since.plus(LINGER_MS),
+            // What the system holds of it would be lost if it were given up.
+            Phase::Lingering { since } => self.takes_until(id, since)?,
         };
-        Some((since, Due::GivenUp))
+        Some((until, Due::GivenUp))
+    }
+
+    /// How long a connection that has been closed is given to take what waits for it: as long as any other while it
+    /// takes some now and then, but not for ever. Where it holds the file that somebody else needs, not so long.
+    fn takes_until(&mut self, id: ConnectionId, since: MonoMillis) -> Option<MonoMillis> {
+        if self.stopping.is_some() {
+            return Some(since.plus(SHUTDOWN_MS));
+        }
+        let is_crowded = self.connections.len() >= self.files_max;
+        let (nothing_ms, all_ms) = match is_crowded {
+            false => (self.timeouts.slow_ms, FLUSH_MS),
+            true => (LINGER_MS, SHUTDOWN_MS),
+        };
+        let taken = self.connections.get(id)?.taken;
+        Some(taken.plus(nothing_ms).max(since.plus(LINGER_MS)).min(since.plus(all_ms)))
     }
 
     fn next_due_while_open(&mut self, id: ConnectionId) -> Option<(MonoMillis, Due)> {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use oicq::codec::charset::Charset;
 use oicq::engine::Settings;
 use oicq::id::ServiceNumber;
-use oicq::wire::{Code, Kind, Request, ServerPacket};
+use oicq::wire::{Code, Kind, Request, ServerPacket, cut};
 
-use crate::kit::people::{NOBODY, User, account, got};
+use crate::kit::people::{NOBODY, User, account, bytes_of, got};
 use crate::kit::{Got, World};
 
 fn offer(friend: User, name: &[u8], length: u32) -> Request<'_> {
@@ -401,6 +401,52 @@ fn the_end_of_a_session_leaves_the_transfers_of_others() {
     world.noticed(ann.at, 0x00, Code::NoTransfer);
     world.does(ann, piece(ben, b"123"));
     assert_eq!(world.take(ben.at), [passed(ann, b"123")]);
+}
+
+#[test]
+fn who_is_slow_to_take_what_it_is_sent_learns_of_ended_transfers_once_it_does() {
+    let (mut world, ann, ben) = flowing(3);
+    let cay = world.user(b"cay");
+    world.befriend(ben, cay.number);
+    world.does(ben, offer(cay, b"c.txt", 1));
+    world.journal.waiting = 1 << 20;
+    world.leaves(cay);
+    world.leaves(ann);
+    assert_eq!(world.take(ben.at), []);
+    assert!(world.engine.has_untold(ben.at) && world.engine.wants_room(ben.at));
+    world.journal.waiting = 0;
+    world.pass(1);
+    let told = world.take(ben.at);
+    let codes: Vec<_> = told.iter().map(|got| got.notice().expect("a notice")).collect();
+    assert_eq!(codes.len(), 2, "one for each: {told:?}");
+    for ((byte, code, sentence), other) in codes.iter().zip([ann, cay]) {
+        assert_eq!((*byte, *code), (0x00, Code::NoTransfer));
+        assert!(sentence.contains(&other.number.to_string()), "{sentence}");
+    }
+    assert!(!world.engine.wants_room(ben.at));
+}
+
+#[test]
+fn the_packets_that_are_passed_on_at_once_are_known_before_they_are_handed_in() {
+    let (mut world, ann, ben) = flowing(3);
+    let stranger = world.user(b"cay");
+    let passed_on = |world: &World, from: User, request: Request<'_>| {
+        let bytes = bytes_of(Kind::User, from.number, request);
+        let frame = cut(&bytes, world.engine.expected(from.at)).unwrap().unwrap();
+        world.engine.passes_on_to(from.at, &frame)
+    };
+    assert_eq!(passed_on(&world, ann, piece(ben, b"1")), Some(ben.at));
+    assert_eq!(passed_on(&world, ann, offer(ben, b"a.txt", 1)), Some(ben.at));
+    assert_eq!(passed_on(&world, ann, reject(ben)), Some(ben.at));
+    assert_eq!(passed_on(&world, ben, reject(ann)), Some(ann.at));
+    let message = Request::Send { receiver: ben.number, content: b"hi" };
+    assert_eq!(passed_on(&world, ann, message), None);
+    assert_eq!(passed_on(&world, ben, piece(ann, b"1")), None, "nothing flows this way");
+    assert_eq!(passed_on(&world, ann, offer(stranger, b"a.txt", 1)), None, "no friend");
+    assert_eq!(passed_on(&world, ann, reject(stranger)), None, "nothing is rejected");
+    world.does(ben, Request::SetMode { mode: 2 });
+    assert_eq!(passed_on(&world, ann, offer(ben, b"a.txt", 1)), None, "ben hides");
+    assert_eq!(passed_on(&world, ann, piece(ben, b"1")), Some(ben.at), "the file goes on");
 }
 
 #[test]

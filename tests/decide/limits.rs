@@ -179,6 +179,21 @@ fn a_success_clears_the_number() {
 }
 
 #[test]
+fn the_right_password_of_another_kind_of_program_clears_nothing() {
+    let ann = ServiceNumber(10_001);
+    let services = [(Kind::Fax, ann)].into();
+    let mut world = World::with(Settings { services, ..Settings::default() });
+    world.registered(account(b"ann"));
+    for last in 1..=4 {
+        fails(&mut world, [10, 0, 0, last], ann);
+    }
+    let (at, request) = (world.connect_from(THERE.into()), log_in(PASSWORD));
+    refusal(&world.ask(at, ann, request), &request, Code::NotAllowed);
+    fails(&mut world, [10, 0, 0, 5], ann);
+    is_throttled(&mut world, THERE, ann);
+}
+
+#[test]
 fn failures_count_for_a_minute() {
     let mut world = World::new();
     let ann = world.registered(account(b"ann"));
@@ -269,11 +284,12 @@ fn refused_registrations_use_no_number() {
 
 // Connections
 
-/// A connection that is closed at once with a notice.
+/// A connection that is closed at once with a notice; gives its sentence.
 #[track_caller]
-fn may_not_connect(world: &mut World, address: IpAddr) {
+fn may_not_connect(world: &mut World, address: IpAddr) -> String {
     let at = world.connect_from(address);
-    world.ended(at, Code::Throttled);
+    assert!(world.is_closed(at));
+    world.noticed(at, 0x00, Code::Throttled)
 }
 
 #[track_caller]
@@ -294,6 +310,23 @@ fn so_many_connections_a_minute_come_from_an_address() {
     connects(&mut world, THERE.into());
     world.pass(60_000);
     connects(&mut world, HERE.into());
+}
+
+#[test]
+fn no_minute_has_more_of_them_and_the_sentence_says_when_there_is_room() {
+    let mut world = World::with(Settings { connections: 3, ..Settings::default() });
+    for wait_ms in [0, 20_000, 20_000] {
+        world.pass(wait_ms);
+        connects(&mut world, HERE.into());
+    }
+    let told = may_not_connect(&mut world, HERE.into());
+    assert!(told.ends_with("wait 20 s"), "{told}");
+    world.pass(19_000);
+    let told = may_not_connect(&mut world, HERE.into());
+    assert!(told.ends_with("wait 1 s"), "{told}");
+    world.pass(1_000);
+    connects(&mut world, HERE.into());
+    may_not_connect(&mut world, HERE.into());
 }
 
 #[test]

@@ -347,7 +347,7 @@ fn states_are_no_events_and_need_no_room_in_the_log() {
 }
 
 #[test]
-fn states_come_while_a_search_or_a_password_is_under_way_and_while_mail_waits() {
+fn states_come_while_a_password_is_under_way_and_before_the_mail_that_waits() {
     let (mut world, ann, ben) = ann_and_ben();
     world.hold_passwords = true;
     let change = Account { authentication: 1, ..account(b"anna") };
@@ -360,10 +360,10 @@ fn states_come_while_a_search_or_a_password_is_under_way_and_while_mail_waits() 
     world.journal.waiting = 1 << 20;
     world.does(ben, Request::Send { receiver: ann.number, content: b"later" });
     world.does(ben, mode(1));
-    assert_eq!(world.take(ann.at), [seen(ben.number, Online)]);
+    assert_eq!(world.take(ann.at), []);
     world.journal.waiting = 0;
     world.settle();
-    assert_eq!(world.take(ann.at), [message(ben, b"later")]);
+    assert_eq!(world.take(ann.at), [seen(ben.number, Online), message(ben, b"later")]);
 }
 
 #[test]
@@ -419,6 +419,33 @@ fn telling_many_counts_as_much_work_as_writing_to_them() {
     }
     world.does(ben, mode(3));
     assert_eq!(world.engine.posted(), 0);
+}
+
+#[test]
+fn who_is_slow_to_take_what_it_is_sent_is_told_the_latest_once_it_does() {
+    let (mut world, ann, ben) = ann_and_ben();
+    let [cay, dan, eve] = [&b"cay"[..], b"dan", b"eve"].map(|nickname| world.user(nickname));
+    world.asks(ann, add(cay.number));
+    world.asks(ann, add(dan.number));
+    world.journal.waiting = 1 << 20;
+    for change in [2, 1, 2, 3] {
+        world.does(ben, mode(change));
+    }
+    for change in [3, 1] {
+        world.does(cay, mode(change));
+    }
+    world.does(dan, mode(2));
+    world.does(ann, Request::DeleteFriend { friend: dan.number });
+    world.does(ann, add(eve.number));
+    assert_eq!(world.take(ann.at), []);
+    world.journal.waiting = 0;
+    world.pass(1);
+    let told = world.take(ann.at);
+    let states: Vec<_> = told.iter().filter(|got| got.packet_type == 0x43).cloned().collect();
+    // What cay's state came back to was told before, and dan is no friend any more.
+    assert_eq!(states, [seen(ben.number, DoNotDisturb), seen(eve.number, Online)]);
+    world.does(ben, mode(1));
+    assert_eq!(world.take(ann.at), [seen(ben.number, Online)], "at once again");
 }
 
 #[test]

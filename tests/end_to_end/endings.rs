@@ -157,6 +157,36 @@ fn a_client_who_does_not_read_delays_the_end_a_while_and_a_second_signal_does_no
 }
 
 #[test]
+fn who_is_closed_gets_all_that_waits_even_if_it_hesitates() {
+    let server = Server::start(&["--requests", "0"]);
+    let mut ann = deaf_user(&server);
+    let _elsewhere = server.back(ann.own);
+    // Longer than anybody has to hang up.
+    thread::sleep(Duration::from_secs(4));
+    let (all, orderly) = ann.rest_or_reset();
+    assert!(orderly, "{} packets, and no end", all.len());
+    let (last, others) = all.split_last().unwrap();
+    assert_eq!(last.notice().map(|(_, code, _)| code), Some(Code::Elsewhere));
+    assert!(others.iter().all(|got| got.packet_type == 0x0A));
+}
+
+#[test]
+fn who_is_closed_and_takes_nothing_is_given_up_in_the_time_that_others_have() {
+    let server = Server::start(&["--slow-timeout", "3s"]);
+    let sockets = || {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
+        let links = files.filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+    };
+    let ann = deaf_user(&server);
+    let before = sockets();
+    let mut elsewhere = server.back(ann.own).0;
+    assert_eq!(sockets(), before + 1);
+    wait_for("the first connection is given up", || (sockets() == before).then_some(()));
+    assert_eq!(elsewhere.pending(), []);
+}
+
+#[test]
 fn hangups_and_broken_pipes_do_not_stop_it() {
     let server = Server::start(&[]);
     let mut ann = server.user("ann");

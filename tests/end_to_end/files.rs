@@ -77,7 +77,7 @@ fn send_file(
 }
 
 /// Waits until the sender gets no further.
-fn held_back(taken: &AtomicUsize) -> usize {
+pub(crate) fn held_back(taken: &AtomicUsize) -> usize {
     let (mut last, mut still) = (0, 0);
     while still < 10 {
         thread::sleep(Duration::from_millis(30));

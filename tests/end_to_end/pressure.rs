@@ -1,8 +1,11 @@
 //! Slow readers, held-back senders and busy endings: where timeouts, limits and flow meet, nobody is
 //! closed who does what it can, and no message falls between two connections.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use oicq::id::ServiceNumber;
@@ -10,6 +13,7 @@ use oicq::wire::server::ServerPacket;
 use oicq::wire::{Code, Request};
 use rustix::process::Signal;
 
+use crate::files::held_back;
 use crate::live::{Client, PASSWORD, Server, log_in, message, register, texts};
 
 const ANN: ServiceNumber = ServiceNumber(10_001);
@@ -89,6 +93,82 @@ fn who_reads_slowly_but_steadily_is_not_closed() {
     bob.put_back(&bytes);
     receive_pieces(&mut bob, 768);
     assert!(sender.join().unwrap());
+}
+
+/// Offers files and takes each offer back, from a thread that counts what the system has taken.
+fn offer_and_cancel(
+    from: &Client,
+    to: ServiceNumber,
+    count: usize,
+    taken: &Arc<AtomicUsize>,
+) -> JoinHandle<bool> {
+    let mut pair = from.bytes(Request::OfferFile { friend: to, name: &[b'x'; 255], length: 1 });
+    pair.extend(from.bytes(Request::AnswerFile { friend: to, allow: 0 }));
+    let (mut stream, taken) = (from.stream.try_clone().unwrap(), Arc::clone(taken));
+    thread::spawn(move || {
+        (0..count).all(|_| {
+            taken.fetch_add(1, Ordering::SeqCst);
+            stream.write_all(&pair).is_ok()
+        })
+    })
+}
+
+/// As many as one session may make at once, each with its end.
+const OFFERS: usize = 4_900;
+
+#[test]
+fn offers_wait_for_who_reads_whoever_makes_them() {
+    let server = Server::start(&[]);
+    let mut ann = narrow_user(&server, "ann");
+    let mut others: Vec<_> =
+        (0..12).map(|index| narrow_user(&server, &format!("other {index}"))).collect();
+    for other in &mut others {
+        other.befriend(&mut ann);
+    }
+    let taken = Arc::default();
+    let senders: Vec<_> =
+        others.iter().map(|other| offer_and_cancel(other, ann.own, OFFERS, &taken)).collect();
+    // Far more than may wait for a connection, had the server taken all of it.
+    assert!(held_back(&taken) < 12 * OFFERS);
+    let mut offered = BTreeMap::<_, usize>::new();
+    for _ in 0..24 * OFFERS {
+        let got = ann.get();
+        match got.packet() {
+            ServerPacket::FileOffered { sender, .. } => *offered.entry(sender).or_default() += 1,
+            ServerPacket::FileAnswered { receiver, allow: false } => {
+                *offered.entry(receiver).or_default() += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(offered.into_values().eq([2 * OFFERS; 12]));
+    assert!(senders.into_iter().all(|sender| sender.join().unwrap()));
+    assert_eq!(ann.pending(), []);
+}
+
+#[test]
+fn who_offers_to_somebody_who_reads_nothing_waits_as_long_as_that_one_may() {
+    let server = Server::start(&["--slow-timeout", "2s", "--requests", "0"]);
+    let (mut ann, mut bob) = (narrow_user(&server, "ann"), narrow_user(&server, "bob"));
+    ann.befriend(&mut bob);
+    let taken = Arc::default();
+    let sender = offer_and_cancel(&bob, ann.own, 80_000, &taken);
+    assert!(held_back(&taken) < 80_000);
+    let (mut stream, test) = (bob.stream.try_clone().unwrap(), bob.bytes(Request::Test));
+    let end = thread::spawn(move || {
+        assert!(sender.join().unwrap());
+        stream.write_all(&test).unwrap();
+    });
+    // Ann is closed, and what is offered to her then is refused.
+    let (mut refused, mut got) = (0, bob.get());
+    while let Some((_, code, _)) = got.notice() {
+        assert!([Code::NotOnline, Code::NoTransfer].contains(&code), "{got:?}");
+        refused += usize::from(code == Code::NotOnline);
+        got = bob.get();
+    }
+    assert!(matches!(got.packet(), ServerPacket::Tested { .. }), "{got:?}");
+    assert!(refused > 0);
+    end.join().unwrap();
 }
 
 #[test]

@@ -312,6 +312,15 @@ mod tests {
     }
 
     #[test]
+    fn the_page_fits_any_terminal() {
+        for width in 40..=100 {
+            let page = page().render(width);
+            let widest = page.lines().max_by_key(|line| line.chars().count()).unwrap();
+            assert!(widest.chars().count() <= width, "{width}: {widest}");
+        }
+    }
+
+    #[test]
     fn options_are_read_and_the_last_one_counts() {
         let arguments = ["x:1", "--charset=gb18030", "-n", "10001", "--number", "10002"];
         let options = options(&arguments).unwrap();

@@ -20,14 +20,19 @@ use crate::limits::{SEARCH_RESULTS, STATEMENT_BYTES, STATEMENT_LEVELS};
 const QUOTED_CHARS: usize = 40;
 
 pub(super) fn parse(bytes: &[u8], charset: Charset) -> Result<Query, BadQuery> {
-    let bad = |reason| Err(BadQuery { position: None, reason });
+    let statement = Statement { bytes, charset };
     if bytes.len() > STATEMENT_BYTES {
-        return bad(format!("a statement has at most {STATEMENT_BYTES} bytes"));
+        let position = Some(statement.characters(STATEMENT_BYTES + 1));
+        let reason = format!(
+            "a statement has at most {STATEMENT_BYTES} bytes, this one has {}",
+            bytes.len()
+        );
+        return Err(BadQuery { position, reason });
     }
     if !charset.is_text(bytes, Breaks::Refused) {
-        return bad(format!("the statement is not text in {charset}"));
+        let reason = format!("the statement is not text in {charset}");
+        return Err(BadQuery { position: None, reason });
     }
-    let statement = Statement { bytes, charset };
     let tokens = statement.tokens()?;
     Parser { statement, tokens: &tokens, needs_online: false }.query()
 }
@@ -232,25 +237,25 @@ impl Parser<'_> {
             links.push(next);
             height = height.max(next_height);
         }
-        Ok(Piece { what: What::Condition(join(links)), height: deeper(height)? })
+        Ok(Piece { what: What::Condition(join(links)), height: self.deeper(height)? })
     }
 
     fn negated(&mut self, level: usize) -> Result<Piece, BadQuery> {
         if !self.word("NOT") {
             return self.predicate(level);
         }
-        let inner = self.negated(deeper(level)?)?;
+        let inner = self.negated(self.deeper(level)?)?;
         let (inner, height) = self.condition(inner)?;
         let what = What::Condition(Condition::Not(Box::new(inner)));
-        Ok(Piece { what, height: deeper(height)? })
+        Ok(Piece { what, height: self.deeper(height)? })
     }
 
     /// A comparison, or what stands in parentheses, or one side of a comparison that is still to be seen.
     fn predicate(&mut self, level: usize) -> Result<Piece, BadQuery> {
         let piece = if self.sign(&Token::LParen) {
-            let inner = self.any(deeper(level)?)?;
+            let inner = self.any(self.deeper(level)?)?;
             self.expect_sign(&Token::RParen)?;
-            Piece { what: inner.what, height: deeper(inner.height)? }
+            Piece { what: inner.what, height: self.deeper(inner.height)? }
         } else {
             Piece { what: What::Operand(self.plain_operand()?), height: 0 }
         };
@@ -346,9 +351,9 @@ impl Parser<'_> {
         if !self.sign(&Token::LParen) {
             return Ok((self.plain_operand()?, 0));
         }
-        let (inner, height) = self.operand(deeper(level)?)?;
+        let (inner, height) = self.operand(self.deeper(level)?)?;
         self.expect_sign(&Token::RParen)?;
-        Ok((inner, deeper(height)?))
+        Ok((inner, self.deeper(height)?))
     }
 
     fn plain_operand(&mut self) -> Result<Operand, BadQuery> {
@@ -413,15 +418,6 @@ fn literal(integer: i64) -> Operand {
     Operand::Number(NumberOperand::Literal(integer))
 }
 
-/// One level more, where there may be one.
-fn deeper(level: usize) -> Result<usize, BadQuery> {
-    if level < STATEMENT_LEVELS {
-        return Ok(level + 1);
-    }
-    let reason = format!("the condition is more than {STATEMENT_LEVELS} levels deep");
-    Err(BadQuery { position: None, reason })
-}
-
 // Tokens, one after the other.
 
 impl<'a> Parser<'a> {
@@ -458,6 +454,18 @@ impl<'a> Parser<'a> {
             self.skip();
         }
         found
+    }
+
+    /// One level more, where there may be one.
+    fn deeper(&self, level: usize) -> Result<usize, BadQuery> {
+        if level < STATEMENT_LEVELS {
+            return Ok(level + 1);
+        }
+        let reason = format!("the condition is more than {STATEMENT_LEVELS} levels deep");
+        let Statement { bytes, .. } = self.statement;
+        let end = || self.statement.characters(bytes.len()) + 1;
+        let position = self.location().and_then(|location| self.statement.position(location));
+        Err(BadQuery { position: position.or_else(|| Some(end())), reason })
     }
 
     fn expect_word(&mut self, known: &str) -> Result<(), BadQuery> {

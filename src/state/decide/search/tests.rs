@@ -230,6 +230,7 @@ fn later_bytes_of_gb18030_are_no_letters() {
     // 0x8141 and 0x8161 are two characters whose second bytes are an "A" and an "a".
     let mut users = given([Profile { nickname: b"\x81\x41", ..Profile::default() }]);
     users.charset = Charset::Gb18030;
+    assert_eq!(Charset::Gb18030.decode(b"\xA3\xA0"), Charset::Gb18030.decode(b"\xA1\xA1"));
     let find = |pattern: &[u8]| {
         let statement = [b"SELECT * FROM users WHERE nickname LIKE '", pattern, b"'"].concat();
         !users.find(statement).is_empty()
@@ -246,12 +247,12 @@ fn later_bytes_of_gb18030_are_no_letters() {
 
 #[test]
 fn strings_are_compared_as_they_were_sent() {
-    // In GB18030 a lone 0x80 and 0xA2E3 are both the euro sign in Unicode.
+    // In GB18030 0xA3A0 and 0xA1A1 are both the wide space in Unicode.
     let nickname = |nickname| Profile { nickname, ..Profile::default() };
-    let mut users = given([nickname(b"\x80"), nickname(b"\xA2\xE3"), nickname(b"\x81\x5C")]);
+    let mut users = given([nickname(b"\xA3\xA0"), nickname(b"\xA1\xA1"), nickname(b"\x81\x5C")]);
     users.charset = Charset::Gb18030;
-    assert_eq!(users.find(b"SELECT * FROM users WHERE nickname = '\x80'"), [0]);
-    assert_eq!(users.find(b"SELECT * FROM users WHERE nickname = '\xA2\xE3'"), [1]);
+    assert_eq!(users.find(b"SELECT * FROM users WHERE nickname = '\xA3\xA0'"), [0]);
+    assert_eq!(users.find(b"SELECT * FROM users WHERE nickname = '\xA1\xA1'"), [1]);
     assert_eq!(users.find(b"SELECT * FROM users WHERE nickname = '\x81\x5C'"), [2]);
 }
 
@@ -546,21 +547,28 @@ fn a_refusal_says_where() {
 fn statements_end_at_their_limits() {
     let of_bytes = |bytes: usize| format!("{:<bytes$}", "SELECT * FROM users");
     assert!(Query::parse(of_bytes(STATEMENT_BYTES).as_bytes(), Charset::Utf8).is_ok());
-    assert!(refusal(&of_bytes(STATEMENT_BYTES + 1)).contains("1024 bytes"));
+    let long = "at character 1025: a statement has at most 1024 bytes, this one has 1025";
+    assert_eq!(refusal(&of_bytes(STATEMENT_BYTES + 1)), long);
 
     let users = given_five();
     let parentheses = |n| format!("{}age = 20{}", "(".repeat(n), ")".repeat(n));
     let operand = |n| format!("{}age{} = 20", "(".repeat(n), ")".repeat(n));
     let nots = |n| format!("{}age = 20", "NOT ".repeat(n));
-    for deep in [parentheses, operand, nots] {
+    // Where the level too many begins: behind the word or the parenthesis that makes it.
+    let ways: [(fn(usize) -> String, usize); 3] =
+        [(parentheses, 33), (operand, 33), (nots, 4 * 33)];
+    for (deep, at) in ways {
         assert_eq!(users.find_where(&deep(STATEMENT_LEVELS)), [0, 4]);
         let refused = format!("SELECT * FROM users WHERE {}", deep(STATEMENT_LEVELS + 1));
-        assert_eq!(refusal(&refused), "the condition is more than 32 levels deep");
+        let at = "SELECT * FROM users WHERE ".len() + at + 1;
+        let expected = format!("at character {at}: the condition is more than 32 levels deep");
+        assert_eq!(refusal(&refused), expected);
     }
     // An OR of ANDs in parentheses: three levels a round.
     let mixed = |n| format!("{}1=1{}", "1=2 OR 1=1 AND (".repeat(n), ")".repeat(n));
     assert_eq!(users.find_where(&mixed(10)).len(), 5);
-    refusal(&format!("SELECT * FROM users WHERE {}", mixed(11)));
+    let refused = refusal(&format!("SELECT * FROM users WHERE {}", mixed(11)));
+    assert!(refused.starts_with("at character "), "{refused}");
     // One chain is one level, however long.
     let chain = |link| format!("age = 20{}", [link; 110].concat());
     assert_eq!(users.find_where(&chain(" AND 1=1")), [0, 4]);

@@ -1,0 +1,149 @@
+//! What others' doings make the server tell a client past every mailbox, kept while the client is slow to take what
+//! it is sent: how friends are seen, and whose file transfers have ended.
+//!
+//! Only the latest of each is kept, so it is bounded by the friend list and by the transfers that there can be. What
+//! others' packets pass on at once, such as offers of files, is never kept here: those packets wait in their senders'
+//! connections.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::kept::{KeptError, flag, list, number, put_count};
+use super::peer::Session;
+use super::{Engine, Host};
+use crate::codec::{Reader, Write};
+use crate::id::{ConnectionId, ServiceNumber};
+use crate::limits::{MAIL_BYTES_PER_STEP, OUTPUT_BYTES_HIGH};
+use crate::state::decide::Refusal;
+use crate::wire::ServerPacket;
+use crate::wire::server::Presence;
+
+/// What a session is still to be told.
+#[derive(Default)]
+pub(super) struct Untold {
+    /// With whom a file transfer has ended.
+    transfers: BTreeSet<ServiceNumber>,
+    /// Friends that may be seen otherwise, and how they were when that was last told; `None`: they are told in any case.
+    friends: BTreeMap<ServiceNumber, Option<Presence>>,
+}
+
+impl Untold {
+    fn is_empty(&self) -> bool {
+        self.transfers.is_empty() && self.friends.is_empty()
+    }
+
+    pub(super) fn save(&self, out: &mut Vec<u8>) {
+        put_count(out, self.transfers.len());
+        self.transfers.iter().for_each(|number| out.put_u32(number.0));
+        put_count(out, self.friends.len());
+        for (number, before) in &self.friends {
+            out.put_u32(number.0);
+            out.put_u8(u8::from(before.is_some()));
+            if let Some(before) = before {
+                out.put_u8(*before as u8);
+            }
+        }
+    }
+
+    pub(super) fn restore(reader: &mut Reader<'_>) -> Result<Self, KeptError> {
+        let transfers = list(reader, number)?.into_iter().collect();
+        let friend = |reader: &mut Reader<'_>| {
+            let number = number(reader)?;
+            let before = match flag(reader)? {
+                true => Some(Presence::from_byte(reader.u8()?).ok_or(KeptError::Layout)?),
+                false => None,
+            };
+            Ok((number, before))
+        };
+        let friends = list(reader, friend)?.into_iter().collect();
+        Ok(Self { transfers, friends })
+    }
+}
+
+impl Engine {
+    /// Whether a connection is still to be told of what others did, once there is room for it. Until then, nothing
+    /// that would overtake it is handed in: neither its own packets nor those that others send to it.
+    #[must_use]
+    pub fn has_untold(&self, connection: ConnectionId) -> bool {
+        self.session(connection).is_some_and(|session| session.untold.is_some())
+    }
+
+    /// Output that waits for a connection, with what this turn has made so far.
+    pub(super) fn output_waiting(&self, connection: ConnectionId, host: &mut impl Host) -> usize {
+        host.waiting(connection).saturating_add(self.queued(connection))
+    }
+
+    /// What is still to be told to a connection, if it is to wait there with what comes now.
+    pub(super) fn untold(
+        &mut self,
+        connection: ConnectionId,
+        host: &mut impl Host,
+    ) -> Option<&mut Untold> {
+        let full = self.output_waiting(connection, host) > OUTPUT_BYTES_HIGH;
+        let session = self.session_mut(connection).filter(|it| full || it.untold.is_some())?;
+        Some(session.untold.get_or_insert_default())
+    }
+
+    /// A file transfer has come to an end that no packet of this connection has ended.
+    pub(super) fn tell_transfer_ended(
+        &mut self,
+        connection: ConnectionId,
+        other: ServiceNumber,
+        host: &mut impl Host,
+    ) {
+        match self.untold(connection, host) {
+            Some(untold) => {
+                untold.transfers.insert(other);
+            }
+            None => self.tell_ended(connection, &Refusal::NoTransfer(other)),
+        }
+    }
+
+    /// A friend is seen otherwise than `before`, which is `None` for a new one.
+    pub(super) fn is_presence_put_off(
+        &mut self,
+        connection: ConnectionId,
+        friend: ServiceNumber,
+        before: Option<Presence>,
+        host: &mut impl Host,
+    ) -> bool {
+        let Some(untold) = self.untold(connection, host) else { return false };
+        let told = untold.friends.entry(friend).or_insert(before);
+        if before.is_none() {
+            *told = None;
+        }
+        true
+    }
+
+    /// Sends the next stretch of what a connection is still to be told.
+    pub(super) fn send_untold(&mut self, connection: ConnectionId) {
+        let start = self.queued(connection);
+        while self.queued(connection) - start < MAIL_BYTES_PER_STEP
+            && let Some(session) = self.session_mut(connection)
+            && let Some(untold) = &mut session.untold
+        {
+            let next_transfer = untold.transfers.pop_first();
+            let next_friend = match next_transfer {
+                None => untold.friends.pop_first(),
+                Some(_) => None,
+            };
+            forget_if_told(session);
+            let own = session.number;
+            if let Some(other) = next_transfer {
+                self.tell_ended(connection, &Refusal::NoTransfer(other));
+            } else if let Some((number, before)) = next_friend {
+                let state = self.sessions.presence(number);
+                let is_friend =
+                    self.state.user(own).is_some_and(|user| user.friend(number).is_some());
+                if is_friend && before != Some(state) {
+                    self.send(connection, &ServerPacket::FriendPresence { number, state });
+                }
+            }
+        }
+    }
+}
+
+fn forget_if_told(session: &mut Session) {
+    if session.untold.as_ref().is_some_and(|untold| untold.is_empty()) {
+        session.untold = None;
+    }
+}
