@@ -7,6 +7,7 @@ use byteorder::ByteOrder;
 
 use crate::codec::Order;
 use crate::id::{Seq, UnixMillis};
+use crate::limits::COUNT_MAX;
 
 /// First bytes of a segment file. A byte above 127, a line ending and an end-of-file mark show a
 /// copy that went through a text filter.
@@ -227,8 +228,9 @@ impl SegmentHeader {
             && block.len() as u64 == HEADER_LEN
             && u64::from(Order::read_u32(&block[12..])) == HEADER_LEN
             && block[11] <= 1
-            && header.first.0 >= 1
-            && header.durable.next() == header.first
+            && (1..COUNT_MAX).contains(&header.first.0)
+            && header.durable.0 == header.first.0 - 1
+            && header.generation < COUNT_MAX
             && header.size.is_multiple_of(HEADER_LEN)
             && header.size > HEADER_LEN
             && header.size <= if header.is_base { BASE_SIZE_MAX } else { u64::from(u32::MAX) };
@@ -332,7 +334,9 @@ impl Witness {
                 == checksum(seed, &sector[..WITNESS_CRC_AT])
             && sector[32] <= 1
             && sector[33] <= 1
-            && (1..u64::MAX).contains(&Order::read_u64(&sector[24..]))
+            && Order::read_u64(&sector[8..]) < COUNT_MAX
+            && Order::read_u64(&sector[16..]) < COUNT_MAX
+            && (1..COUNT_MAX).contains(&Order::read_u64(&sector[24..]))
             && is_zero(&sector[34..WITNESS_CRC_AT])
             && is_zero(&sector[WITNESS_END..]);
         sound.then(|| Self {
@@ -472,7 +476,7 @@ impl BatchHeader {
             && header.payload_len as usize <= BATCH_PAYLOAD_MAX
             && header.count >= 1
             && header.durable < header.first
-            && header.first.0.checked_add(u64::from(header.count)).is_some();
+            && header.first.0 < COUNT_MAX;
         sound.then_some((header, crc))
     }
 
@@ -543,6 +547,43 @@ mod tests {
             block[byte] ^= 1 << (byte % 8);
             assert_eq!(SegmentHeader::decode(&block), Err(HeaderFault::Invalid), "byte {byte}");
             block[byte] ^= 1 << (byte % 8);
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_log_comes_to_are_not_as_they_were_written() {
+        let header_with = |change: fn(&mut SegmentHeader)| {
+            let mut header = header();
+            change(&mut header);
+            SegmentHeader::decode(&header.encode().0).is_ok()
+        };
+        let (last, beyond) = (Seq(COUNT_MAX - 1), Seq(COUNT_MAX));
+        assert!(
+            header_with(|it| (it.first, it.durable) = (Seq(COUNT_MAX - 1), Seq(COUNT_MAX - 2)))
+        );
+        assert!(!header_with(|it| (it.first, it.durable) = (Seq(COUNT_MAX), Seq(COUNT_MAX - 1))));
+        // The number behind it is none.
+        assert!(!header_with(|it| it.durable = Seq(u64::MAX)));
+        assert!(!header_with(|it| (it.first, it.durable) = (Seq(0), Seq(u64::MAX))));
+        assert!(!header_with(|it| it.generation = COUNT_MAX));
+        for (first, count, sound) in [(last, 1, true), (last, u32::MAX, true), (beyond, 1, false)] {
+            let (payload_len, time, durable) = (1, UnixMillis(6), Seq(4));
+            let header =
+                BatchHeader { payload_len, first, time, durable, count, flags: 0, chain: 8 };
+            let mut bytes = [0; BATCH_HEADER_LEN];
+            header.encode(11, &mut bytes);
+            assert_eq!(BatchHeader::decode(&bytes, 11).is_some(), sound, "{first}");
+        }
+        for (seq, end, counter, sound) in [
+            (last, COUNT_MAX - 1, COUNT_MAX - 1, true),
+            (beyond, 1, 1, false),
+            (last, COUNT_MAX, 1, false),
+            (last, 1, COUNT_MAX, false),
+            (last, 1, 0, false),
+        ] {
+            let mark = Mark { seq, end, checksum: 9 };
+            let sector = Witness { mark, counter, weak: true, closed: false }.encode(11);
+            assert_eq!(Witness::decode(&sector, 11).is_some(), sound, "{seq}, {end}, {counter}");
         }
     }
 
