@@ -110,12 +110,12 @@ pub fn base_name(seq: Seq) -> String {
 #[must_use]
 pub fn parse_base_name(name: &str) -> Option<Seq> {
     // Behind the highest number there is none that a segment could begin with.
-    parse_digits(name.strip_suffix(".base")?).filter(|seq| seq.0 < u64::MAX)
+    parse_digits(name.strip_suffix(".base")?).filter(|seq| seq.0 < COUNT_MAX - 1)
 }
 
 fn parse_digits(digits: &str) -> Option<Seq> {
     let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|_| plain).map(Seq)
+    digits.parse().ok().filter(|number| plain && *number < COUNT_MAX).map(Seq)
 }
 
 /// The format is newer than this code.
@@ -650,5 +650,10 @@ mod tests {
         for name in ["1.log", "next.tmp", "+0000000000000000001.log", "99999999999999999999.log"] {
             assert_eq!(parse_segment_name(name), None, "{name}");
         }
+        // As high as numbers go.
+        assert_eq!(parse_segment_name("04611686018427387903.log"), Some(Seq(COUNT_MAX - 1)));
+        assert_eq!(parse_segment_name("04611686018427387904.log"), None);
+        assert_eq!(parse_base_name("04611686018427387902.base"), Some(Seq(COUNT_MAX - 2)));
+        assert_eq!(parse_base_name("04611686018427387903.base"), None);
     }
 }
