@@ -9,6 +9,7 @@
 //! have them on disk before it lets the [`Outbox`] go. It never hands out a packet's password but in a
 //! [`PasswordJob`].
 
+mod agreement;
 mod extensions;
 mod foretold;
 mod input;
@@ -29,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
 
+pub use agreement::{Contradiction, Whose};
 pub use foretold::{Foregone, Foretold};
 pub use input::{HeldInput, Input};
 pub use kept::KeptError;

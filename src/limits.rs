@@ -142,8 +142,8 @@ pub const PASSWORD_PASSES: u32 = 2;
 /// days of a small one.
 pub const BLACK_BOX_BYTES: u64 = 64 << 20;
 
-/// What a server counts as long as it runs, such as its steps or the bytes of a connection, never comes to this. A
-/// recording that says more is damaged.
+/// What a server counts as long as it runs, such as its steps or the bytes of a connection, never comes to this, nor
+/// does a log's sequence number. A recording, or a log's file, that says more is damaged.
 pub const COUNT_MAX: u64 = 1 << 62;
 
 /// Bytes of one log file, unless told otherwise.

@@ -89,6 +89,33 @@ pub(super) struct Passwords {
 }
 
 impl Passwords {
+    /// Whether they wait in the order of their tickets, none of which is still to be given.
+    pub(super) fn are_in_order(&self) -> bool {
+        let mut all = self.at_work.iter().chain(&self.queue).map(|wanted| wanted.ticket);
+        let first = all.next().unwrap_or(self.tickets);
+        let last = all.try_fold(first, |last, ticket| (last < ticket).then_some(ticket));
+        last.is_some_and(|last| last <= self.tickets)
+    }
+
+    /// Whether the password for which a connection waits is among them, for something that the connection's session
+    /// may want, or a connection without one.
+    pub(super) fn will_come(
+        &self,
+        ticket: u64,
+        connection: ConnectionId,
+        session: Option<ServiceNumber>,
+    ) -> bool {
+        let mut all = self.at_work.iter().chain(&self.queue);
+        let wanted = all.find(|wanted| wanted.ticket == ticket);
+        wanted.is_some_and(|wanted| {
+            let fits = match wanted.purpose {
+                Purpose::Change { number, .. } => session == Some(number),
+                Purpose::LogIn { .. } | Purpose::Register { .. } => session.is_none(),
+            };
+            fits && wanted.connection == connection
+        })
+    }
+
     pub(super) fn save(&self, out: &mut Vec<u8>) {
         out.put_u64(self.tickets);
         out.put_u8(u8::from(self.at_work.is_some()));
@@ -503,4 +530,49 @@ fn packed(profile: &Profile<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     profile.write(&mut bytes);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: ServiceNumber = ServiceNumber(10_001);
+
+    fn wanted(ticket: u64, purpose: Purpose) -> Wanted {
+        let (connection, password) = (ConnectionId(7), Secret::new(b"").to_owned());
+        Wanted { ticket, connection, password, purpose }
+    }
+
+    fn change() -> Purpose {
+        Purpose::Change { number: ANN, profile: Vec::new(), authentication: None }
+    }
+
+    fn log_in() -> Purpose {
+        Purpose::LogIn { number: ANN, mode: Presence::Online }
+    }
+
+    #[test]
+    fn passwords_wait_in_the_order_of_their_tickets() {
+        let in_order = |at_work: Option<u64>, queue: &[u64]| {
+            let at_work = at_work.map(|ticket| wanted(ticket, log_in()));
+            let queue = queue.iter().map(|ticket| wanted(*ticket, log_in())).collect();
+            Passwords { queue, at_work, tickets: 3 }.are_in_order()
+        };
+        assert!(in_order(None, &[]) && in_order(Some(1), &[]) && in_order(Some(1), &[2, 3]));
+        assert!(!in_order(None, &[1, 4]) && !in_order(None, &[2, 1]) && !in_order(Some(1), &[1]));
+        assert!(!in_order(Some(4), &[]) && !in_order(Some(2), &[1, 3]));
+    }
+
+    #[test]
+    fn the_password_of_a_connection_fits_its_session() {
+        let queue = [wanted(2, change()), wanted(3, log_in())].into();
+        let passwords = Passwords { queue, at_work: Some(wanted(1, log_in())), tickets: 3 };
+        let (connection, other) = (ConnectionId(7), ConnectionId(8));
+        assert!(passwords.will_come(1, connection, None));
+        assert!(passwords.will_come(2, connection, Some(ANN)));
+        assert!(!passwords.will_come(1, other, None) && !passwords.will_come(4, connection, None));
+        assert!(!passwords.will_come(3, connection, Some(ANN)));
+        assert!(!passwords.will_come(2, connection, None));
+        assert!(!passwords.will_come(2, connection, Some(ServiceNumber(10_002))));
+    }
 }

@@ -12,7 +12,7 @@ use crate::codec::{Reader, Write};
 use crate::id::{ConnectionId, Place, Seq, ServiceNumber};
 use crate::limits::{MAIL_BYTES_PER_STEP, MESSAGE_BYTES, MONITORED_WAITING, OUTPUT_BYTES_HIGH};
 use crate::state::decide::{Refusal, messages};
-use crate::state::{Event, MessageKind, Posted};
+use crate::state::{Event, MessageKind, Posted, State};
 use crate::wire::ServerPacket;
 
 /// A session that monitors somebody: what it is still to be sent.
@@ -41,6 +41,18 @@ impl Monitoring {
             out.put_u64(seq.0);
             out.put_u32(*length);
         }
+    }
+
+    /// Whether all that is to be sent are messages of users that have been, in their order, and not too many.
+    pub(super) fn agrees(&self, state: &State) -> bool {
+        let is_message = |it: &Monitored| {
+            it.seq <= state.last_seq()
+                && it.length as usize <= MESSAGE_BYTES
+                && [it.from, it.to].iter().all(|user| state.user(*user).is_some())
+        };
+        self.waiting.len() <= MONITORED_WAITING
+            && self.waiting.iter().all(is_message)
+            && self.waiting.iter().is_sorted_by_key(|it| it.seq)
     }
 
     /// `place` tells where the text of an event can be read.
@@ -183,6 +195,43 @@ impl Engine {
             host.read(place, length, &mut text);
             bytes += text.len();
             self.send(connection, &ServerPacket::Monitored { from, to, text: &text });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::profile::Profile;
+    use crate::id::UnixMillis;
+    use crate::state::{Authentication, Event, Stamp};
+
+    #[test]
+    fn what_an_operator_is_to_be_shown_are_messages_that_have_been() {
+        let (ann, place) = (ServiceNumber::FIRST, Place(0));
+        let mut state = State::default();
+        let register = Event::Registered {
+            number: ann,
+            authentication: Authentication::Open,
+            password_hash: "$",
+            profile: Profile { nickname: b"ann", ..Profile::default() },
+        };
+        let stamp = Stamp { seq: Seq(9), time: UnixMillis(1), place };
+        state.apply(stamp, &register, &mut |_| ()).unwrap();
+        let shown = Monitored { from: ann, to: ann, seq: Seq(9), place, length: 1 };
+        let nobody = ServiceNumber(10_002);
+        let earlier = Monitored { seq: Seq(8), ..shown };
+        for (waiting, agrees) in [
+            (vec![], true),
+            (vec![earlier, shown, shown], true),
+            (vec![shown, earlier], false),
+            (vec![Monitored { seq: Seq(10), ..shown }], false),
+            (vec![Monitored { from: nobody, ..shown }], false),
+            (vec![Monitored { to: nobody, ..shown }], false),
+            (vec![Monitored { length: 8_193, ..shown }], false),
+            (vec![shown; MONITORED_WAITING + 1], false),
+        ] {
+            assert_eq!(Monitoring { waiting: waiting.into() }.agrees(&state), agrees);
         }
     }
 }

@@ -130,6 +130,18 @@ impl Sessions {
         }
     }
 
+    /// All who are in session, and on which connections, in ascending order.
+    pub(super) fn all(&self) -> impl Iterator<Item = (ServiceNumber, ConnectionId)> {
+        let numbers = (ServiceNumber::FIRST.0..).map(ServiceNumber);
+        let entries = numbers.zip(&self.connections);
+        entries.filter_map(|(number, entry)| Some((number, ConnectionId(entry.checked_sub(1)?))))
+    }
+
+    /// All who can be seen, and how.
+    pub(super) fn all_visible(&self) -> impl Iterator<Item = (ServiceNumber, Presence)> {
+        self.visible.iter().map(|(number, presence)| (*number, *presence))
+    }
+
     /// How the user looks to others.
     pub(super) fn presence(&self, number: ServiceNumber) -> Presence {
         self.visible.get(&number).copied().unwrap_or(Presence::Offline)

@@ -94,6 +94,16 @@ impl<V> Recent<V> {
         }
     }
 
+    /// Whether what is found by key is found by age, and there is not too much of it.
+    fn agrees(&self) -> bool {
+        let is_known = |(touched, key): (&u64, &Key)| {
+            *touched <= self.touches && self.entries.get(key).is_some_and(|(at, _)| at == touched)
+        };
+        self.entries.len() <= THROTTLED_KEYS
+            && self.entries.len() == self.order.len()
+            && self.order.iter().all(is_known)
+    }
+
     /// From what was touched longest ago on.
     fn save(&self, out: &mut Vec<u8>, value: impl Fn(&V, &mut Vec<u8>)) {
         put_count(out, self.order.len());
@@ -196,6 +206,14 @@ impl Guard {
                 entry.blocked_until = now.plus(entry.penalty_ms());
             }
         }
+    }
+
+    /// Whether what is remembered is in order, and no more than is limited.
+    pub(super) fn agrees(&self) -> bool {
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let is_counted =
+            |entry: &Entry| entry.times.len() <= limit && entry.times.iter().is_sorted();
+        self.entries.agrees() && self.entries.entries.values().all(|(_, entry)| is_counted(entry))
     }
 
     /// Forgets what was counted.
@@ -325,6 +343,11 @@ impl ConnectionGuard {
             None => slots.push_back(Slot { first: now, last: now, count: 1 }),
         }
         Ok(())
+    }
+
+    /// Whether what is remembered is in order.
+    pub(super) fn agrees(&self) -> bool {
+        self.buckets.agrees()
     }
 
     pub(super) fn save(&self, out: &mut Vec<u8>) {
@@ -502,5 +525,29 @@ mod tests {
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+    }
+
+    #[test]
+    fn what_is_remembered_otherwise_than_it_is_found_is_noticed() {
+        let agrees = |change: fn(&mut Guard)| {
+            let mut guard = Guard::new(2);
+            guard.count(ANN, at(0));
+            guard.count(Key::Number(ServiceNumber(10_002)), at(1));
+            guard.count(ANN, at(2));
+            change(&mut guard);
+            guard.agrees()
+        };
+        assert!(agrees(|_| ()));
+        assert!(!agrees(|it| it.limit = 1));
+        assert!(!agrees(|it| it.entries.touches = 1));
+        assert!(!agrees(|it| it.entries.order.retain(|touched, _| *touched > 2)));
+        assert!(!agrees(|it| it.entries.entries.retain(|key, _| *key != ANN)));
+        assert!(!agrees(|it| it.entries.entries.values_mut().for_each(|entry| entry.0 = 2)));
+        assert!(!agrees(|it| it.entries.touch(ANN, Entry::default).times.push_front(at(9))));
+        let mut guard = ConnectionGuard::new(3);
+        assert_eq!(guard.check(IpAddr::from([192, 0, 2, 1]), at(0)), Ok(()));
+        assert!(guard.agrees());
+        guard.buckets.order.clear();
+        assert!(!guard.agrees());
     }
 }

@@ -110,6 +110,25 @@ impl Transfers {
         others
     }
 
+    /// A user with whose transfers something is wrong: they are not known in both directions, or complete, or
+    /// flow without having been allowed, or one of the two has no session.
+    pub(super) fn find_odd(
+        &self,
+        has_session: impl Fn(ServiceNumber) -> bool,
+    ) -> Option<ServiceNumber> {
+        let odd = self.by_sender.iter().find(|((from, to), transfer)| {
+            let Transfer { length, sent, allowed } = **transfer;
+            let flows = if allowed { sent < length } else { sent == 0 };
+            !flows
+                || !self.by_receiver.contains(&(*to, *from))
+                || !has_session(*from)
+                || !has_session(*to)
+        });
+        let turned = |&&(to, from): &&(_, _)| !self.by_sender.contains_key(&(from, to));
+        let stray = self.by_receiver.iter().find(turned).map(|(to, _)| *to);
+        odd.map(|((from, _), _)| *from).or(stray)
+    }
+
     pub(super) fn save(&self, out: &mut Vec<u8>) {
         put_count(out, self.by_sender.len());
         for ((from, to), transfer) in &self.by_sender {
@@ -170,5 +189,27 @@ mod tests {
         let mut transfers = Transfers::default();
         assert!(transfers.offer(ANN, BEN, 0) && transfers.allow(ANN, BEN));
         assert!(transfers.offer(ANN, BEN, 0));
+    }
+
+    #[test]
+    fn transfers_that_are_none_are_found() {
+        let finds = |user, change: fn(&mut Transfers)| {
+            let mut transfers = Transfers::default();
+            assert!(transfers.offer(ANN, BEN, 5) && transfers.allow(ANN, BEN));
+            assert_eq!(transfers.find_odd(|_| true), None);
+            change(&mut transfers);
+            assert_eq!(transfers.find_odd(|_| true), Some(user));
+        };
+        finds(ANN, |it| it.by_receiver.clear());
+        finds(BEN, |it| it.by_sender.clear());
+        finds(ANN, |it| it.by_sender.values_mut().for_each(|one| one.sent = 5));
+        finds(ANN, |it| {
+            it.by_sender.values_mut().for_each(|one| (one.sent, one.allowed) = (1, false));
+        });
+        for away in [ANN, BEN] {
+            let mut transfers = Transfers::default();
+            assert!(transfers.offer(ANN, BEN, 5));
+            assert_eq!(transfers.find_odd(|user| user != away), Some(ANN));
+        }
     }
 }

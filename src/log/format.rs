@@ -7,6 +7,7 @@ use byteorder::ByteOrder;
 
 use crate::codec::Order;
 use crate::id::{Seq, UnixMillis};
+use crate::limits::COUNT_MAX;
 
 /// First bytes of a segment file. A byte above 127, a line ending and an end-of-file mark show a
 /// copy that went through a text filter.
@@ -109,12 +110,12 @@ pub fn base_name(seq: Seq) -> String {
 #[must_use]
 pub fn parse_base_name(name: &str) -> Option<Seq> {
     // Behind the highest number there is none that a segment could begin with.
-    parse_digits(name.strip_suffix(".base")?).filter(|seq| seq.0 < u64::MAX)
+    parse_digits(name.strip_suffix(".base")?).filter(|seq| seq.0 < COUNT_MAX - 1)
 }
 
 fn parse_digits(digits: &str) -> Option<Seq> {
     let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|_| plain).map(Seq)
+    digits.parse().ok().filter(|number| plain && *number < COUNT_MAX).map(Seq)
 }
 
 /// The format is newer than this code.
@@ -227,8 +228,9 @@ impl SegmentHeader {
             && block.len() as u64 == HEADER_LEN
             && u64::from(Order::read_u32(&block[12..])) == HEADER_LEN
             && block[11] <= 1
-            && header.first.0 >= 1
-            && header.durable.next() == header.first
+            && (1..COUNT_MAX).contains(&header.first.0)
+            && header.durable.0 == header.first.0 - 1
+            && header.generation < COUNT_MAX
             && header.size.is_multiple_of(HEADER_LEN)
             && header.size > HEADER_LEN
             && header.size <= if header.is_base { BASE_SIZE_MAX } else { u64::from(u32::MAX) };
@@ -332,7 +334,9 @@ impl Witness {
                 == checksum(seed, &sector[..WITNESS_CRC_AT])
             && sector[32] <= 1
             && sector[33] <= 1
-            && (1..u64::MAX).contains(&Order::read_u64(&sector[24..]))
+            && Order::read_u64(&sector[8..]) < COUNT_MAX
+            && Order::read_u64(&sector[16..]) < COUNT_MAX
+            && (1..COUNT_MAX).contains(&Order::read_u64(&sector[24..]))
             && is_zero(&sector[34..WITNESS_CRC_AT])
             && is_zero(&sector[WITNESS_END..]);
         sound.then(|| Self {
@@ -472,7 +476,7 @@ impl BatchHeader {
             && header.payload_len as usize <= BATCH_PAYLOAD_MAX
             && header.count >= 1
             && header.durable < header.first
-            && header.first.0.checked_add(u64::from(header.count)).is_some();
+            && header.first.0 < COUNT_MAX;
         sound.then_some((header, crc))
     }
 
@@ -547,6 +551,43 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_no_log_comes_to_are_not_as_they_were_written() {
+        let header_with = |change: fn(&mut SegmentHeader)| {
+            let mut header = header();
+            change(&mut header);
+            SegmentHeader::decode(&header.encode().0).is_ok()
+        };
+        let (last, beyond) = (Seq(COUNT_MAX - 1), Seq(COUNT_MAX));
+        assert!(
+            header_with(|it| (it.first, it.durable) = (Seq(COUNT_MAX - 1), Seq(COUNT_MAX - 2)))
+        );
+        assert!(!header_with(|it| (it.first, it.durable) = (Seq(COUNT_MAX), Seq(COUNT_MAX - 1))));
+        // The number behind it is none.
+        assert!(!header_with(|it| it.durable = Seq(u64::MAX)));
+        assert!(!header_with(|it| (it.first, it.durable) = (Seq(0), Seq(u64::MAX))));
+        assert!(!header_with(|it| it.generation = COUNT_MAX));
+        for (first, count, sound) in [(last, 1, true), (last, u32::MAX, true), (beyond, 1, false)] {
+            let (payload_len, time, durable) = (1, UnixMillis(6), Seq(4));
+            let header =
+                BatchHeader { payload_len, first, time, durable, count, flags: 0, chain: 8 };
+            let mut bytes = [0; BATCH_HEADER_LEN];
+            header.encode(11, &mut bytes);
+            assert_eq!(BatchHeader::decode(&bytes, 11).is_some(), sound, "{first}");
+        }
+        for (seq, end, counter, sound) in [
+            (last, COUNT_MAX - 1, COUNT_MAX - 1, true),
+            (beyond, 1, 1, false),
+            (last, COUNT_MAX, 1, false),
+            (last, 1, COUNT_MAX, false),
+            (last, 1, 0, false),
+        ] {
+            let mark = Mark { seq, end, checksum: 9 };
+            let sector = Witness { mark, counter, weak: true, closed: false }.encode(11);
+            assert_eq!(Witness::decode(&sector, 11).is_some(), sound, "{seq}, {end}, {counter}");
+        }
+    }
+
+    #[test]
     fn a_newer_version_or_feature_is_told_from_damage() {
         for (at, value) in [(9, 2), (23, 2)] {
             let (mut block, _) = header().encode();
@@ -609,5 +650,10 @@ mod tests {
         for name in ["1.log", "next.tmp", "+0000000000000000001.log", "99999999999999999999.log"] {
             assert_eq!(parse_segment_name(name), None, "{name}");
         }
+        // As high as numbers go.
+        assert_eq!(parse_segment_name("04611686018427387903.log"), Some(Seq(COUNT_MAX - 1)));
+        assert_eq!(parse_segment_name("04611686018427387904.log"), None);
+        assert_eq!(parse_base_name("04611686018427387902.base"), Some(Seq(COUNT_MAX - 2)));
+        assert_eq!(parse_base_name("04611686018427387903.base"), None);
     }
 }

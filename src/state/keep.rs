@@ -201,7 +201,7 @@ impl State {
             KeptKind::Requests => self.restore_numbers(&mut reader, |user, askers| {
                 askers.iter().for_each(|asker| user.add_request(asker));
             }),
-            KeptKind::Message => self.restore_message(&mut reader, stamp.place),
+            KeptKind::Message => self.restore_message(&mut reader, stamp),
             KeptKind::Monitoring => self.restore_monitoring(&mut reader),
             KeptKind::End => {
                 read_end(&mut reader).map(|(users, _)| users == self.user_count() as u64)
@@ -246,7 +246,7 @@ impl State {
         let ascending = groups.is_sorted_by(|one, next| one.number < next.number);
         let has_first = groups.first().is_none_or(|first| first.number == GroupNumber::FIRST);
         let fits = self.next_number() == Some(number) && ascending && has_first;
-        if !groups.is_empty() {
+        if fits && !groups.is_empty() {
             user.restore_groups(groups);
         }
         self.users.push(user);
@@ -270,15 +270,20 @@ impl State {
         Ok(true)
     }
 
-    fn restore_message(&mut self, reader: &mut Reader<'_>, place: Place) -> Result<bool, Short> {
+    fn restore_message(&mut self, reader: &mut Reader<'_>, stamp: Stamp) -> Result<bool, Short> {
         let Some(message) = read_message(reader)? else { return Ok(false) };
         let Message { seq, time, from, kind, text, receivers } = message;
+        let has_been = seq <= stamp.seq && (text.is_empty() || kind.has_text());
+        if !has_been || self.user(from).is_none() {
+            return Ok(false);
+        }
         let length = u32::try_from(text.len()).map_err(|_| Short)?;
-        let (checksum, place) = (crc32fast::hash(text), place.offset(TEXT_OFFSET));
+        let (checksum, place) = (crc32fast::hash(text), stamp.place.offset(TEXT_OFFSET));
         let waiting = Waiting { from, kind, length, checksum, place, time };
         for number in receivers.iter() {
             let Some(mut user) = self.users.change(number) else { return Ok(false) };
-            if user.mailbox().iter().next_back().is_some_and(|(last, _)| last >= seq) {
+            let last = user.mailbox().iter().next_back().map_or(Seq::ZERO, |(last, _)| last);
+            if last >= seq || (number == from && kind != MessageKind::User) {
                 return Ok(false);
             }
             user.post(seq, waiting);
@@ -376,4 +381,89 @@ fn keep_numbers<E>(
         record(kind as u8, out)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::agreement::tests::{ANN, BEN, state};
+
+    const STAMP: Stamp = Stamp { seq: Seq(7), time: UnixMillis(7), place: Place(0) };
+    const NOBODY: ServiceNumber = ServiceNumber(10_004);
+
+    /// A record of one message that waits for ann, in which one thing is another.
+    fn message(seq: u64, from: ServiceNumber, kind: MessageKind, text: &[u8]) -> Vec<u8> {
+        let mut record = Vec::new();
+        record.put_u64(seq);
+        record.put_u64(1);
+        record.put_u32(from.0);
+        record.put_u8(kind as u8);
+        record.put_string(text);
+        Numbers::push(ANN, &mut record);
+        record
+    }
+
+    fn restored(kind: KeptKind, record: &[u8]) -> (Result<(), KeptError>, State) {
+        let mut state = state();
+        let result = state.restore(STAMP, kind as u8, record);
+        (result, state)
+    }
+
+    #[test]
+    fn a_message_that_nobody_can_have_sent_does_not_fit() {
+        let (user, agreed) = (MessageKind::User, MessageKind::Agreed);
+        for (record, fits) in [
+            (message(7, BEN, user, b"x"), true),
+            (message(7, ANN, user, b"x"), true),
+            (message(7, BEN, agreed, b""), true),
+            // Of an event that is still to come, from nobody, from oneself, with a text that its kind never has.
+            (message(8, BEN, user, b"x"), false),
+            (message(7, NOBODY, user, b"x"), false),
+            (message(7, ANN, agreed, b""), false),
+            (message(7, BEN, agreed, b"x"), false),
+            // Ann's mailbox has a message of event 4.
+            (message(4, BEN, user, b"x"), false),
+        ] {
+            let (result, state) = restored(KeptKind::Message, &record);
+            assert_eq!(result.is_ok(), fits, "{record:?}");
+            assert_eq!(state.find_contradiction(), None, "{record:?}");
+        }
+    }
+
+    #[test]
+    fn groups_out_of_order_are_not_taken() {
+        for (numbers, fits) in [
+            (&[][..], true),
+            (&[1, 2, 9], true),
+            (&[2], false),
+            (&[1, 3, 2], false),
+            (&[1, 1], false),
+        ] {
+            let mut record = Vec::new();
+            record.put_u32(NOBODY.0);
+            record.put_u64(7);
+            record.put_u8(0);
+            record.put_string(b"$");
+            Profile { nickname: b"dee", ..Profile::default() }.write(&mut record);
+            record.put_u8(u8::try_from(numbers.len()).unwrap());
+            for number in numbers {
+                record.put_u8(*number);
+                record.put_string(b"x");
+            }
+            let (result, state) = restored(KeptKind::User, &record);
+            assert_eq!(result.is_ok(), fits, "{numbers:?}");
+            assert_eq!(state.find_contradiction(), None, "{numbers:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_group_takes_no_more_friends() {
+        let (first, group) = (NOBODY, GroupNumber::FIRST);
+        let friends = (0..256).map(|index| (ServiceNumber(first.0 + index), group));
+        let record = [&BEN.0.to_be_bytes()[..], &Moves::pack(friends)].concat();
+        let (result, mut state) = restored(KeptKind::Friends, &record);
+        assert_eq!(result, Err(KeptError::Nonsense(KeptKind::Friends)));
+        state.settle_partly();
+        assert_eq!(state.find_contradiction(), None);
+    }
 }

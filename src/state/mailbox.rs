@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::agreement::Flaw;
 use crate::id::{Place, Seq, ServiceNumber, UnixMillis};
 
 /// What kind of message waits.
@@ -36,6 +37,12 @@ impl MessageKind {
             _ => None,
         }
     }
+
+    /// Whether its messages may have a text. Protocol section 6.
+    #[must_use]
+    pub const fn has_text(self) -> bool {
+        matches!(self, Self::User | Self::Asks)
+    }
 }
 
 /// A message that has not been delivered.
@@ -60,7 +67,7 @@ pub struct Waiting {
 pub struct Mailbox {
     /// In ascending order of their numbers. A message whose place a newer one has taken leaves a gap.
     messages: VecDeque<(Seq, Option<Waiting>)>,
-    /// How many of them are gaps; fewer than half, so that walking over them costs little.
+    /// How many of them are gaps; half at most, so that walking over them costs little.
     gaps: usize,
     /// Of each system kind from each user the one that waits.
     system: BTreeMap<(ServiceNumber, MessageKind), Seq>,
@@ -138,6 +145,7 @@ impl Mailbox {
             // Most mailboxes are empty most of the time: they keep no memory.
             *self = Self::default();
         }
+        self.close_gaps();
     }
 
     /// A message's text stands at another place, if that message still waits.
@@ -156,16 +164,43 @@ impl Mailbox {
         }
     }
 
+    /// What of it does not agree with the rest.
+    pub(super) fn find_flaw(&self) -> Option<Flaw> {
+        if !self.messages.iter().is_sorted_by(|(one, _), (next, _)| one < next) {
+            return Some(Flaw::Order);
+        }
+        let gaps = self.messages.iter().filter(|(_, waiting)| waiting.is_none()).count();
+        if gaps != self.gaps || gaps * 2 > self.messages.len() {
+            return Some(Flaw::Gaps);
+        }
+        let bytes: u64 = self.iter().map(|(_, waiting)| u64::from(waiting.length)).sum();
+        if bytes != self.text_bytes {
+            return Some(Flaw::TextBytes);
+        }
+        let mut known = 0;
+        for (seq, waiting) in self.iter().filter(|(_, it)| it.kind != MessageKind::User) {
+            if self.system.get(&(waiting.from, waiting.kind)) != Some(&seq) {
+                return Some(Flaw::System);
+            }
+            known += 1;
+        }
+        (known != self.system.len()).then_some(Flaw::System)
+    }
+
     fn take_out(&mut self, seq: Seq) -> Option<Waiting> {
         let index = self.messages.binary_search_by_key(&seq, |(seq, _)| *seq).ok()?;
         let waiting = self.messages[index].1.take()?;
         self.text_bytes -= u64::from(waiting.length);
         self.gaps += 1;
+        self.close_gaps();
+        Some(waiting)
+    }
+
+    fn close_gaps(&mut self) {
         if self.gaps * 2 > self.messages.len() {
             self.messages.retain(|(_, waiting)| waiting.is_some());
             self.gaps = 0;
         }
-        Some(waiting)
     }
 }
 
@@ -225,5 +260,49 @@ mod tests {
             assert!(mailbox.messages.len() <= 4);
         }
         assert_eq!(mailbox.len(), 2);
+    }
+
+    #[test]
+    fn gaps_stay_half_at_most_when_what_stood_before_them_is_delivered() {
+        let mut mailbox = Mailbox::default();
+        for seq in 1..=3 {
+            mailbox.add(Seq(seq), waiting(10_001, MessageKind::User, 1));
+        }
+        for seq in 4..=6 {
+            mailbox.add(Seq(seq), waiting(10_001, MessageKind::Asks, 1));
+        }
+        assert_eq!((mailbox.messages.len(), mailbox.gaps), (6, 2));
+        assert_eq!(deliver(&mut mailbox, 3), [1, 2, 3]);
+        assert_eq!(mailbox.find_flaw(), None);
+        assert_eq!(order(&mailbox), [6]);
+    }
+
+    #[test]
+    fn what_is_counted_otherwise_than_it_is_is_found() {
+        let finds = |flaw, change: fn(&mut Mailbox)| {
+            let mut mailbox = Mailbox::default();
+            for (seq, kind) in [(1, MessageKind::User), (2, MessageKind::Asks)] {
+                mailbox.add(Seq(seq), waiting(10_001, kind, 3));
+            }
+            mailbox.add(Seq(3), waiting(10_001, MessageKind::Asks, 3));
+            assert_eq!(mailbox.find_flaw(), None);
+            change(&mut mailbox);
+            assert_eq!(mailbox.find_flaw(), Some(flaw));
+        };
+        finds(Flaw::Order, |it| it.messages.swap(0, 1));
+        finds(Flaw::Order, |it| it.messages[1].0 = Seq(1));
+        finds(Flaw::Gaps, |it| it.gaps = 0);
+        finds(Flaw::Gaps, |it| {
+            it.messages.extend((4..9).map(|seq| (Seq(seq), None)));
+            it.gaps += 5;
+        });
+        finds(Flaw::TextBytes, |it| it.text_bytes += 1);
+        finds(Flaw::System, |it| it.system.clear());
+        finds(Flaw::System, |it| {
+            it.system.insert((ServiceNumber(10_002), MessageKind::Asks), Seq(3));
+        });
+        finds(Flaw::System, |it| {
+            it.system.insert((ServiceNumber(10_001), MessageKind::Asks), Seq(2));
+        });
     }
 }

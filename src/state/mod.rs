@@ -5,6 +5,7 @@
 //! nothing. It knows no clock, no connection and no packet. What a request amounts to is settled in
 //! [`decide`], which only looks.
 
+pub mod agreement;
 mod apply;
 pub mod blank;
 pub mod decide;
@@ -18,6 +19,7 @@ mod running;
 pub mod sense;
 mod users;
 
+pub use agreement::{Contradiction, Flaw};
 pub use apply::{Posted, RecordError, Stamp};
 pub use digest::Digest;
 pub use event::{Authentication, Event, EventError, EventKind};

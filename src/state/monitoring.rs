@@ -99,9 +99,39 @@ impl Monitoring {
         any
     }
 
+    /// An operator of whom the starts and ends, and the two directions, do not say the same, or who is no user, or
+    /// monitors somebody who is none.
+    pub(super) fn find_odd(
+        &self,
+        is_user: impl Fn(ServiceNumber) -> bool,
+    ) -> Option<ServiceNumber> {
+        let mut told = BTreeSet::new();
+        for MonitoringRecord { operator, watched, started, .. } in &self.records {
+            let pair = (*operator, *watched);
+            let changes = if *started { told.insert(pair) } else { told.remove(&pair) };
+            if !changes || !is_user(*operator) || !is_user(*watched) {
+                return Some(*operator);
+            }
+        }
+        let watching: BTreeSet<_> = pairs(&self.watching).collect();
+        let watchers = pairs(&self.watchers).map(|(watched, operator)| (operator, watched));
+        let watchers: BTreeSet<_> = watchers.collect();
+        let odd =
+            told.symmetric_difference(&watching).chain(watching.symmetric_difference(&watchers));
+        let is_empty = |(_, numbers): &(&ServiceNumber, &BTreeSet<_>)| numbers.is_empty();
+        let empty = self.watching.iter().chain(&self.watchers).find(is_empty);
+        odd.map(|(operator, _)| *operator).next().or(empty.map(|(number, _)| *number))
+    }
+
     fn first_watched(&self, operator: ServiceNumber) -> Option<ServiceNumber> {
         self.watched_by(operator).next()
     }
+}
+
+fn pairs(
+    map: &BTreeMap<ServiceNumber, BTreeSet<ServiceNumber>>,
+) -> impl Iterator<Item = (ServiceNumber, ServiceNumber)> {
+    map.iter().flat_map(|(key, values)| values.iter().map(|value| (*key, *value)))
 }
 
 fn remove(
@@ -114,5 +144,34 @@ fn remove(
         if numbers.is_empty() {
             map.remove(&key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Contradiction;
+    use crate::state::agreement::tests::{ANN, BEN, CAY, found};
+
+    #[test]
+    fn all_places_say_who_monitors_whom() {
+        let odd = |operator, change: fn(&mut Monitoring)| {
+            let found = found(|state| change(&mut state.monitoring));
+            assert_eq!(found, Some(Contradiction::Monitoring(operator)));
+        };
+        odd(ANN, |it| it.watchers.clear());
+        odd(ANN, |it| it.watching.clear());
+        odd(ANN, |it| it.records.clear());
+        odd(ANN, |it| it.records.extend(it.records.clone()));
+        odd(ANN, |it| it.records[0].started = false);
+        odd(CAY, |it| {
+            it.watchers.entry(BEN).or_default().insert(CAY);
+        });
+        odd(CAY, |it| {
+            it.watching.insert(CAY, BTreeSet::new());
+        });
+        odd(CAY, |it| {
+            it.watchers.insert(CAY, BTreeSet::new());
+        });
     }
 }

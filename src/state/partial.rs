@@ -127,7 +127,7 @@ impl State {
         let mut listed: Vec<BTreeSet<ServiceNumber>> = vec![BTreeSet::new(); count];
         for &number in &all {
             let Some(mut user) = self.users.change(number) else { continue };
-            let gone = |friend: &&Friend| !is_there(friend.number);
+            let gone = |friend: &&Friend| !is_there(friend.number) || friend.number == number;
             let gone: Vec<_> = user.friends().iter().filter(gone).map(|it| it.number).collect();
             gone.into_iter().for_each(|friend| user.delete_friend(friend));
             let gone = |asker: &&ServiceNumber| !is_there(**asker) || **asker == number;
@@ -286,6 +286,26 @@ mod tests {
                 let _ = state.restore_partly(stamp(1), *kind, &payload[..length]);
                 state.settle_partly();
             }
+        }
+    }
+
+    #[test]
+    fn whatever_a_kept_state_says_of_others_is_settled() {
+        let (ann, nobody) = (number(0), number(USERS));
+        let friends = Moves::pack([(ann, GroupNumber::FIRST), (nobody, GroupNumber::FIRST)]);
+        let numbers = Numbers::pack([ann, number(1), nobody]);
+        for (kind, list) in [
+            (KeptKind::Friends, &friends),
+            (KeptKind::ListedBy, &numbers),
+            (KeptKind::Requests, &numbers),
+        ] {
+            let mut state = State::default();
+            fill(&mut state, USERS);
+            let record = [&ann.0.to_be_bytes()[..], list].concat();
+            assert_eq!(state.restore(stamp(100), kind as u8, &record), Ok(()));
+            assert_ne!(state.find_contradiction(), None, "{kind}");
+            state.settle_partly();
+            assert_eq!(state.find_contradiction(), None, "{kind}");
         }
     }
 }

@@ -1,13 +1,14 @@
-//! Whether an event keeps to the limits that every request is held to (what a log holds beyond them, no server
-//! has decided), and whether a state agrees with itself.
+//! Whether an event, or a state, keeps to the limits that every request is held to: what a log holds beyond them,
+//! no server has decided.
 //!
 //! Owns the checks alone; the limits stand in `limits.rs`. Limits that an operator can set are not checked,
-//! since the log does not tell what they were. Whether an event fits the state is for `apply` to say.
+//! since the log does not tell what they were. Whether an event fits the state is for `apply` to say, and whether a
+//! state agrees with itself is in [`agreement`](super::agreement).
 
 use std::fmt;
 
 use super::decide::accounts;
-use super::{Event, Friend, RunningDigest, State, User};
+use super::{Event, MessageKind, State, User};
 use crate::codec::profile::Profile;
 use crate::id::ServiceNumber;
 use crate::limits::{
@@ -106,6 +107,29 @@ pub fn check_event(event: &Event<'_>) -> Result<(), Beyond> {
     }
 }
 
+/// Checks a whole state against all limits. Costs a pass over all users.
+///
+/// # Errors
+/// The first user of whom something is beyond its limit, and what.
+pub fn check_state(state: &State) -> Result<(), (ServiceNumber, Beyond)> {
+    state.users().try_for_each(|(number, user)| check_user(user).map_err(|beyond| (number, beyond)))
+}
+
+fn check_user(user: &User) -> Result<(), Beyond> {
+    check_profile(&user.profile())?;
+    for group in user.groups() {
+        within("name of a group", Unit::Bytes, group.name.len(), (1, NAME_BYTES))?;
+    }
+    within("list of requests", Unit::Items, user.requests().len(), (0, REQUESTS_WAITING))?;
+    user.mailbox().iter().try_for_each(|(_, waiting)| {
+        let length = usize::try_from(waiting.length).unwrap_or(usize::MAX);
+        match waiting.kind {
+            MessageKind::User => within("message", Unit::Bytes, length, (1, MESSAGE_BYTES)),
+            _ => within("reason", Unit::Bytes, length, (0, SHORT_TEXT_BYTES)),
+        }
+    })
+}
+
 fn check_profile(profile: &Profile<'_>) -> Result<(), Beyond> {
     for (field, text, bounds, _) in accounts::texts(profile) {
         within(field, Unit::Bytes, text.len(), bounds)?;
@@ -123,74 +147,6 @@ fn within(
 ) -> Result<(), Beyond> {
     let fits = (min..=max).contains(&found);
     if fits { Ok(()) } else { Err(Beyond { field, unit, found, min, max }) }
-}
-
-/// Two parts of a state that do not agree. A state made by events never has any.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Contradiction {
-    /// What this user's friend list and requests say of others, or those of it.
-    Friends(ServiceNumber),
-    /// The running digest that the changes have kept, and the one of what is there.
-    RunningDigest {
-        /// By the changes.
-        kept: RunningDigest,
-        /// Of what is there.
-        counted: RunningDigest,
-    },
-}
-
-impl fmt::Display for Contradiction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Friends(user) => {
-                write!(f, "the friends of user {user} do not know of each other")
-            }
-            Self::RunningDigest { kept, counted } => {
-                write!(f, "the running digest is {kept} instead of {counted}")
-            }
-        }
-    }
-}
-
-impl State {
-    /// The first contradiction, if there is one. Costs two passes over all users.
-    #[must_use]
-    pub fn find_contradiction(&self) -> Option<Contradiction> {
-        if let Some(user) = self.find_odd_friends() {
-            return Some(Contradiction::Friends(user));
-        }
-        let (kept, counted) = (self.running_digest(), self.recount_running_digest());
-        (kept != counted).then_some(Contradiction::RunningDigest { kept, counted })
-    }
-
-    /// The first user whose friend list names somebody who is not there, or does not know of it.
-    fn find_odd_friends(&self) -> Option<ServiceNumber> {
-        let mut listed: u64 = 0;
-        for (number, user) in self.users() {
-            let knows = |friend: &Friend| {
-                friend.number != number
-                    && self.user(friend.number).is_some_and(|it| it.is_listed_by(number))
-            };
-            if !user.friends().iter().all(knows)
-                || !user.requests().iter().all(|asker| self.user(*asker).is_some())
-            {
-                return Some(number);
-            }
-            listed += user.friends().len() as u64;
-        }
-        // As many entries in both directions, and all of one found in the other: they are the same.
-        let turned: u64 = self.users().map(|(_, user)| user.listed_count() as u64).sum();
-        if turned == listed {
-            return None;
-        }
-        let lists = |owner: ServiceNumber, friend| {
-            self.user(owner).is_some_and(|owner| owner.friend(friend).is_some())
-        };
-        let odd = |(number, user): &(ServiceNumber, &User)| {
-            !user.listed_by().all(|owner| lists(owner, *number))
-        };
-        self.users().find(odd).map(|(number, _)| number)
-    }
 }
 
 #[cfg(test)]
@@ -296,5 +252,49 @@ mod tests {
         assert_eq!(check(&state, &ask(ServiceNumber(ONE.0 + 255))), Ok(()), "asks again");
         let beyond = check(&state, &ask(ServiceNumber(ONE.0 + 256))).unwrap_err();
         assert_eq!((beyond.found, beyond.max), (256, 255));
+        assert_eq!(check_state(&state), Ok(()));
+        let stamp = Stamp { seq: Seq(256), time: UnixMillis(1), place: Place(0) };
+        state.apply(stamp, &ask(ServiceNumber(ONE.0 + 256)), &mut |_| ()).unwrap();
+        assert_eq!(check_state(&state), Err((friend, beyond)));
+    }
+
+    #[test]
+    fn a_state_beyond_a_limit_is_found_with_its_user() {
+        let long = [b'x'; MESSAGE_BYTES + 1];
+        let (two, owner) = (ServiceNumber(ONE.0 + 1), ONE);
+        let (group, text) = (GroupNumber(2), |bytes| &long[..bytes]);
+        let profile = |bytes| Profile { nickname: text(bytes), ..Profile::default() };
+        let found = |event: Event<'_>| {
+            let mut state = State::default();
+            let pair = [registered(ONE, profile(64)), registered(two, profile(1))];
+            for (seq, event) in (1..).zip(pair.iter().chain([&event])) {
+                let stamp = Stamp { seq: Seq(seq), time: UnixMillis(1), place: Place(0) };
+                state.apply(stamp, event, &mut |_| ()).unwrap();
+            }
+            assert_eq!(state.find_contradiction(), None, "no limit is part of that");
+            let beyond = check_state(&state).err();
+            beyond.map(|(user, beyond)| (user, beyond.field, beyond.found))
+        };
+        let changed = |bytes| Event::ProfileChanged {
+            number: two,
+            authentication: None,
+            password_hash: None,
+            profile: profile(bytes),
+        };
+        let named = |bytes| Event::GroupAdded { owner, group, name: text(bytes) };
+        let said = |bytes| Event::MessageSent { from: two, to: ONE, content: text(bytes) };
+        let asked = |bytes| Event::FriendRequested { asker: ONE, friend: two, reason: text(bytes) };
+        for (event, beyond) in [
+            (changed(64), None),
+            (changed(65), Some((two, "nickname", 65))),
+            (named(64), None),
+            (named(0), Some((ONE, "name of a group", 0))),
+            (said(MESSAGE_BYTES), None),
+            (said(MESSAGE_BYTES + 1), Some((ONE, "message", MESSAGE_BYTES + 1))),
+            (asked(255), None),
+            (asked(256), Some((two, "reason", 256))),
+        ] {
+            assert_eq!(found(event), beyond, "{}", event.kind());
+        }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::ops::Deref;
 
+use super::agreement::Flaw;
 use super::running::{Item, Sum};
 use super::{Authentication, Mailbox, MessageKind, Waiting};
 use crate::codec::Reader;
@@ -45,6 +46,14 @@ impl Users {
         let (block, place) = place(number)?;
         let user = self.blocks.get_mut(block)?.get_mut(place)?;
         Some(Changing { number, user, sum: &mut self.sum })
+    }
+
+    /// Whether each user stands where its number says: all blocks but the last are full, and none is empty.
+    pub(super) fn are_in_place(&self) -> bool {
+        self.blocks.split_last().is_none_or(|(last, full)| {
+            full.iter().all(|block| block.len() == BLOCK_USERS)
+                && (1..=BLOCK_USERS).contains(&last.len())
+        })
     }
 
     /// The sum of all that counts in users.
@@ -240,6 +249,34 @@ impl User {
             .is_some_and(|group| usize::from(group.friends) + more <= FRIENDS_PER_GROUP)
     }
 
+    /// What of it does not agree with the rest. What it says of others is not looked at.
+    pub(super) fn find_flaw(&self) -> Option<Flaw> {
+        let mut reader = Reader::new(&self.profile);
+        if Profile::read(&mut reader).is_err() || reader.remaining() > 0 {
+            return Some(Flaw::Profile);
+        }
+        let has_first = self.groups.first().is_some_and(|it| it.number == GroupNumber::FIRST);
+        if !has_first || !self.groups.is_sorted_by(|one, next| one.number < next.number) {
+            return Some(Flaw::Groups);
+        }
+        if !self.friends.is_sorted_by(|one, next| one.number < next.number) {
+            return Some(Flaw::Friends);
+        }
+        let mut counts = [0_usize; 256];
+        for friend in &self.friends {
+            if self.group(friend.group).is_none() {
+                return Some(Flaw::Group(friend.number));
+            }
+            counts[usize::from(friend.group.0)] += 1;
+        }
+        let is_miscounted = |group: &&Group| {
+            let count = counts[usize::from(group.number.0)];
+            count != usize::from(group.friends) || count > FRIENDS_PER_GROUP
+        };
+        let miscounted = self.groups.iter().find(is_miscounted);
+        miscounted.map(|group| Flaw::Count(group.number)).or_else(|| self.mailbox.find_flaw())
+    }
+
     /// The profile's bytes, as [`Profile::write`] lays them out.
     pub(super) fn packed_profile(&self) -> &[u8] {
         &self.profile
@@ -403,17 +440,16 @@ impl Changing<'_> {
     pub(super) fn restore_friends(&mut self, more: Moves<'_>) -> bool {
         self.user.friends.reserve_exact(more.len());
         for (number, group) in more.iter() {
-            let Ok(index) = self.group_index(group) else { return false };
-            if self.friends.last().is_some_and(|last| last.number >= number) {
+            let is_next = self.friends.last().is_none_or(|last| last.number < number);
+            if !is_next || !self.has_room(group, 1) {
                 return false;
             }
             let friend = Friend { number, group };
-            let count = &mut self.user.groups[index].friends;
-            *count = count.saturating_add(1);
+            self.user.count(group, 1);
             self.user.friends.push(friend);
             self.sum.add(Item::friend(self.number, friend));
         }
-        self.groups.iter().all(|group| usize::from(group.friends) <= FRIENDS_PER_GROUP)
+        true
     }
 
     /// Takes further users who have this one in their friend lists.
@@ -445,6 +481,8 @@ fn packed(profile: &Profile<'_>) -> Box<[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::agreement::tests::{ANN, BEN, CAY, finds, found};
+    use crate::state::{Contradiction, State};
 
     #[test]
     fn a_group_that_is_restored_counts_all_that_it_is_given() {
@@ -456,5 +494,66 @@ mod tests {
         let moves = Moves::pack(friends.map(|friend| (friend, GroupNumber::FIRST)));
         let mut user = users.change(number).unwrap();
         assert!(!user.restore_friends(Moves::over(&moves).unwrap()), "they do not fit");
+    }
+
+    /// A change of one user that no method makes.
+    fn change(number: ServiceNumber, change: impl FnOnce(&mut User)) -> impl FnOnce(&mut State) {
+        move |state| change(state.users.change(number).unwrap().user)
+    }
+
+    #[test]
+    fn what_a_user_says_of_itself_is_compared() {
+        finds(ANN, Flaw::Profile, change(ANN, |it| it.profile = it.profile[1..].into()));
+        let longer = |it: &mut User| it.profile = [&it.profile[..], b"x"].concat().into();
+        finds(ANN, Flaw::Profile, change(ANN, longer));
+        let group =
+            |number| Group { number: GroupNumber(number), friends: 0, name: b"x"[..].into() };
+        finds(BEN, Flaw::Groups, change(BEN, |it| it.groups.clear()));
+        finds(BEN, Flaw::Groups, change(BEN, |it| it.groups[0].number = GroupNumber(2)));
+        finds(BEN, Flaw::Groups, change(BEN, |it| it.groups.extend([group(3), group(2)])));
+        finds(BEN, Flaw::Groups, change(BEN, |it| it.groups.push(group(1))));
+        finds(ANN, Flaw::Group(BEN), change(ANN, |it| it.friends[0].group = GroupNumber(2)));
+        finds(ANN, Flaw::Count(GroupNumber(1)), change(ANN, |it| it.groups[0].friends = 0));
+        finds(ANN, Flaw::Friends, change(ANN, |it| it.friends.push(it.friends[0])));
+        let many = (0..256).map(|index| Friend {
+            number: ServiceNumber(20_000 + index),
+            group: GroupNumber::FIRST,
+        });
+        finds(
+            CAY,
+            Flaw::Count(GroupNumber(1)),
+            change(CAY, |it| {
+                it.friends.extend(many);
+                it.groups[0].friends = 256;
+            }),
+        );
+    }
+
+    #[test]
+    fn a_users_mailbox_is_looked_at() {
+        let (from, kind, place) = (BEN, MessageKind::User, Place(0));
+        let message = Waiting { from, kind, length: 1, checksum: 0, place, time: UnixMillis(1) };
+        let post = |it: &mut User| assert_eq!(it.mailbox.add(Seq(1), message), None);
+        finds(CAY, Flaw::Order, change(CAY, post));
+    }
+
+    #[test]
+    fn users_stand_at_their_places() {
+        assert_eq!(found(|state| state.users.blocks.push(vec![])), Some(Contradiction::Places));
+        let found = found(|state| {
+            let last = state.users.blocks[0].pop().unwrap();
+            state.users.blocks.push(vec![last]);
+        });
+        assert_eq!(found, Some(Contradiction::Places));
+    }
+
+    #[test]
+    fn what_changes_without_being_counted_is_found() {
+        for of in [ANN, BEN, CAY] {
+            let found = found(change(of, |it| it.registered.0 += 1));
+            assert!(matches!(found, Some(Contradiction::RunningDigest { .. })), "{found:?}");
+        }
+        let found = found(change(CAY, |it| it.authentication = Authentication::Open));
+        assert!(matches!(found, Some(Contradiction::RunningDigest { .. })), "{found:?}");
     }
 }

@@ -16,9 +16,12 @@ use std::net::IpAddr;
 
 use oicq::engine::{Engine, Host, Outcome, PasswordJob, Settings, StorageFull, Task, Verdict};
 use oicq::id::{ConnectionId, MonoMillis, Now, Place, Seq, ServiceNumber, UnixMillis};
-use oicq::state::{Digest, Event, Stamp, State};
+use oicq::state::{Digest, Event, Mailbox, MessageKind, Stamp, State, sense};
 use oicq::wire::server::{Sign, SystemKind};
 use oicq::wire::{ClientPacket, Code, Expected, Frame, Kind, Notice, Request, ServerPacket, cut};
+
+/// So many users at most are looked at after each turn: what that costs grows with them.
+const CHECKED_USERS: usize = 12;
 
 /// A record of the journal in memory.
 #[derive(Clone, Debug)]
@@ -174,11 +177,45 @@ impl World {
         world
     }
 
-    /// The state's digest; the state agrees with itself.
+    /// The state's digest; all that is known agrees with itself.
     #[track_caller]
     pub fn digest(&self) -> Digest {
-        assert_eq!(self.engine.state().find_contradiction(), None);
+        self.check();
         self.engine.state().digest()
+    }
+
+    /// Whether all that is known agrees with itself: the state, the engine beside it, and the texts that wait.
+    #[track_caller]
+    pub fn check(&self) {
+        let state = self.engine.state();
+        assert_eq!(state.find_contradiction(), None);
+        assert_eq!(self.engine.find_contradiction(), None);
+        assert_eq!(sense::check_state(state), Ok(()));
+        for (number, user) in state.users() {
+            let lists =
+                |asker: &ServiceNumber| state.user(*asker).unwrap().friend(number).is_some();
+            assert!(!user.requests().iter().any(lists), "a friend of {number} waits for an answer");
+            self.check_mailbox(user.mailbox());
+        }
+    }
+
+    /// The texts are where they are said to be, and users have not been let in beyond what a mailbox holds.
+    #[track_caller]
+    fn check_mailbox(&self, mailbox: &Mailbox) {
+        let (mut messages, mut bytes, mut text) = (0, 0, Vec::new());
+        for (seq, waiting) in mailbox.iter() {
+            text.clear();
+            self.journal.read(waiting.place, waiting.length, &mut text);
+            assert_eq!(crc32fast::hash(&text), waiting.checksum, "the text of message {seq}");
+            if waiting.kind == MessageKind::User {
+                (messages, bytes) = (messages + 1, bytes + u64::from(waiting.length));
+            }
+        }
+        let Settings { mailbox_messages, mailbox_bytes, .. } = self.settings;
+        assert!(
+            messages <= mailbox_messages && bytes <= mailbox_bytes,
+            "{messages}, {bytes} bytes"
+        );
     }
 
     pub fn events(&self) -> usize {
@@ -219,6 +256,9 @@ impl World {
             self.collect();
         }
         while self.engine.poll_resumed().is_some() {}
+        if self.engine.state().user_count() <= CHECKED_USERS {
+            self.check();
+        }
         self.acknowledge();
         result
     }

@@ -24,5 +24,9 @@ pub fn identically(data: &Path) -> u64 {
         panic!("{}: {why}", path.display());
     }
     assert_eq!(ended.missing, [], "steps are missing in {}", data.display());
+    if let Some(engine) = &ended.engine {
+        assert_eq!(engine.find_contradiction(), None, "{}", data.display());
+        assert_eq!(engine.state().find_contradiction(), None, "{}", data.display());
+    }
     ended.steps
 }

@@ -11,6 +11,7 @@ mod fields;
 mod files;
 mod help;
 mod input;
+pub(crate) mod offline;
 mod output;
 mod reconnect;
 mod replies;

@@ -225,6 +225,10 @@ fn page() -> Page {
              fields of its kind. tools/JSON.md lists them, and those of the state.",
         )
         .note(
+            "At the end the state, and with --black-box all that the engine knows, must agree with itself; where it \
+             does not, the status is 1.",
+        )
+        .note(
             "On a terminal there are colours, unless the environment variable NO_COLOR is set to anything.",
         )
 }
@@ -249,7 +253,8 @@ fn replay(options: &Options) -> Result<(), Failure> {
         }
         Show::Digest => digest(&outcome, options.format, &mut out),
     };
-    written.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+    written.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))?;
+    source.check_agreement(&outcome.state)
 }
 
 /// Writes the events that are asked for, as they happen.

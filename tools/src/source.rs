@@ -122,6 +122,14 @@ pub(crate) struct Outcome {
     names: Vec<String>,
 }
 
+/// This build has made something that cannot be.
+pub(crate) fn contradicts(folder: &Path, what: &str, why: &impl Display) -> Failure {
+    let folder = folder.display();
+    Failure::Failed(format!(
+        "{folder}: this build makes a {what} that contradicts itself ({why}); use another one"
+    ))
+}
+
 impl Source {
     /// Finds the log of a folder, or of a file that `pack` has made.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
@@ -177,6 +185,14 @@ impl Source {
         let survey = self.survey()?;
         let salvaged = self.walk(&survey, sink)?;
         Ok((survey, salvaged))
+    }
+
+    /// A state that this build has made of the log must agree with itself.
+    pub(crate) fn check_agreement(&self, state: &State) -> Result<(), Failure> {
+        match state.find_contradiction() {
+            None => Ok(()),
+            Some(contradiction) => Err(contradicts(&self.folder, "state", &contradiction)),
+        }
     }
 
     /// Finds out what is lost of the log.

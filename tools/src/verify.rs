@@ -6,6 +6,7 @@ use std::path::Path;
 use indicatif::BinaryBytes;
 use lexopt::Parser;
 use oicq::cli::page::{Page, Row};
+use oicq::state::{State, sense};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -28,8 +29,9 @@ fn page() -> Page {
     Page::new("oicq-tools verify DIR [OPTIONS]")
         .about(
             "Reads every byte of the log in DIR, checks it, and applies every event as the server would: \
-             checksums, sequence, whether users, groups and friends are there, limits, and whether the state is \
-             the one whose digest the server has written down. A torn end, which is what a power cut leaves of the \
+             checksums, sequence, whether users, groups and friends are there, limits, whether the state is \
+             the one whose digest the server has written down, and at the end whether all of the state agrees with \
+             itself. A torn end, which is what a power cut leaves of the \
              batch that was being written, counts as whole: the server cuts it off at its next start. A server \
              may be running on DIR.",
         )
@@ -77,14 +79,10 @@ fn verify(folder: &Path, format: Format) -> Result<(), Failure> {
 /// What is to be done about it.
 fn failure(source: &Source, survey: &Survey, salvaged: &Salvaged) -> Result<(), Failure> {
     let folder = source.folder().display();
-    if let Some(contradiction) = salvaged.state.find_contradiction() {
-        return Err(Failure::Failed(format!(
-            "{folder}: this build makes a state that contradicts itself ({contradiction}); use another one"
-        )));
-    }
+    source.check_agreement(&salvaged.state)?;
     let places = salvaged.places();
     if places == 0 {
-        return Ok(());
+        return check_limits(source.folder(), &salvaged.state);
     }
     if let Some((seq, _)) = survey.newer {
         return Err(Failure::Failed(format!(
@@ -106,6 +104,17 @@ fn failure(source: &Source, survey: &Survey, salvaged: &Salvaged) -> Result<(), 
         "{folder} is damaged in {places}; {starts}to save what can be saved, run: oicq-tools repair \
          {folder} OUT"
     )))
+}
+
+/// Events beyond a limit are places that are damaged; what a base holds beyond one is no event any more.
+fn check_limits(folder: &Path, state: &State) -> Result<(), Failure> {
+    sense::check_state(state).map_err(|(user, beyond)| {
+        let folder = folder.display();
+        Failure::Failed(format!(
+            "{folder}: the base holds what no server has decided, user {user}: {beyond}; a server starts on it all the \
+             same"
+        ))
+    })
 }
 
 fn how(salvaged: &Salvaged) -> &'static str {
@@ -133,4 +142,36 @@ fn summary_json(survey: &Survey, salvaged: &Salvaged) -> Value {
         "last_seq": survey.last_read.0,
         "torn": torn_json(survey),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use oicq::codec::profile::Profile;
+    use oicq::id::{Place, Seq, ServiceNumber, UnixMillis};
+    use oicq::state::{Authentication, Event, Stamp};
+
+    use super::*;
+
+    #[test]
+    fn a_user_beyond_a_limit_is_named_although_no_event_is() {
+        let mut state = State::default();
+        let long = [b'x'; 65];
+        let told = [64, 65].map(|bytes| {
+            let number = state.next_number().unwrap();
+            let event = Event::Registered {
+                number,
+                authentication: Authentication::Open,
+                password_hash: "$",
+                profile: Profile { nickname: &long[..bytes], ..Profile::default() },
+            };
+            let seq = Seq(state.user_count() as u64 + 1);
+            let stamp = Stamp { seq, time: UnixMillis(1), place: Place(0) };
+            state.apply(stamp, &event, &mut |_| ()).unwrap();
+            check_limits(Path::new("data"), &state)
+        });
+        let [Ok(()), Err(Failure::Failed(words))] = told else { panic!("{told:?}") };
+        let user = ServiceNumber(10_002);
+        assert!(words.starts_with("data: the base holds what no server has decided"), "{words}");
+        assert!(words.contains(&format!("user {user}: nickname has 65 bytes")), "{words}");
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::path::Path;
 
 use oicq::black_box::{Ended, Unasked, What};
 use oicq::engine::{ConnectionView, Engine, Output, WaitsFor};
@@ -20,6 +21,7 @@ use crate::options::Format;
 use crate::packets::{Meaning, extension_names, presence_name};
 use crate::salvage::count;
 use crate::show::{Time, who};
+use crate::source::contradicts;
 
 /// Writes how it ended. Inside, what that makes of the command: a difference is a failure.
 pub(super) fn write(
@@ -61,7 +63,18 @@ fn judge(options: &Options, seen: &Seen, ended: &Ended) -> Result<(), Failure> {
         let until = options.until;
         return failed(format!("there is no step {until}, there are {first} to {last}"));
     }
-    Ok(())
+    ended.engine.as_ref().map_or(Ok(()), |engine| check_agreement(&options.folder, engine))
+}
+
+/// The engine behind the last step must agree with itself, and so must its state.
+fn check_agreement(folder: &Path, engine: &Engine) -> Result<(), Failure> {
+    if let Some(contradiction) = engine.state().find_contradiction() {
+        return Err(contradicts(folder, "state", &contradiction));
+    }
+    match engine.find_contradiction() {
+        None => Ok(()),
+        Some(contradiction) => Err(contradicts(folder, "session", &contradiction)),
+    }
 }
 
 /// What is to be known beside the result.

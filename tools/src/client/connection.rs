@@ -108,18 +108,7 @@ fn read_packets(mut stream: TcpStream, kind: Kind, to_main: &ToMain) -> String {
             Err(error) => return error.to_string(),
         };
         bytes.extend_from_slice(&chunk[..count]);
-        let (mut start, mut packets) = (0, Vec::new());
-        let end = loop {
-            let frame = match cut_for_client(&bytes[start..], kind, CONTENT_BYTES_MAX) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break None,
-                Err(error) => break Some(format!("this is no OICQ server ({error:?})")),
-            };
-            let packet_type = frame.header.packet_type;
-            packets.push(Packet { packet_type, content: frame.content.to_vec() });
-            start += frame.length();
-        };
-        bytes.drain(..start);
+        let (packets, end) = take_packets(&mut bytes, kind);
         if !packets.is_empty() && to_main.send(FromConnection::Packets(packets)).is_err() {
             return String::new();
         }
@@ -127,6 +116,23 @@ fn read_packets(mut stream: TcpStream, kind: Kind, to_main: &ToMain) -> String {
             return end;
         }
     }
+}
+
+/// Takes the whole packets off the front; beside them why nothing more can be a packet, if that is so.
+pub(super) fn take_packets(bytes: &mut Vec<u8>, kind: Kind) -> (Vec<Packet>, Option<String>) {
+    let (mut start, mut packets) = (0, Vec::new());
+    let end = loop {
+        let frame = match cut_for_client(&bytes[start..], kind, CONTENT_BYTES_MAX) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break None,
+            Err(error) => break Some(format!("this is no OICQ server ({error:?})")),
+        };
+        let packet_type = frame.header.packet_type;
+        packets.push(Packet { packet_type, content: frame.content.to_vec() });
+        start += frame.length();
+    };
+    bytes.drain(..start);
+    (packets, end)
 }
 
 struct Writer {
