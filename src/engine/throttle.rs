@@ -347,7 +347,14 @@ impl ConnectionGuard {
 
     /// Whether what is remembered is in order.
     pub(super) fn agrees(&self) -> bool {
-        self.buckets.agrees()
+        let is_counted = |slots: &VecDeque<Slot>| {
+            let count: u64 = slots.iter().map(|slot| u64::from(slot.count)).sum();
+            let in_order = |slot: &Slot| slot.first <= slot.last && slot.count > 0;
+            count <= u64::from(self.limit)
+                && slots.iter().all(in_order)
+                && slots.iter().is_sorted_by(|one, next| one.last <= next.first)
+        };
+        self.entries.agrees() && self.entries.entries.values().all(|(_, slots)| is_counted(slots))
     }
 
     pub(super) fn save(&self, out: &mut Vec<u8>) {
@@ -547,7 +554,10 @@ mod tests {
         let mut guard = ConnectionGuard::new(3);
         assert_eq!(guard.check(IpAddr::from([192, 0, 2, 1]), at(0)), Ok(()));
         assert!(guard.agrees());
-        guard.buckets.order.clear();
+        guard.limit = 0;
+        assert!(!guard.agrees());
+        guard.limit = 3;
+        guard.entries.order.clear();
         assert!(!guard.agrees());
     }
 }
