@@ -105,6 +105,13 @@ impl Engine {
         }
     }
 
+    /// Whether the user is in session and has asked for friends' presence: the same as a look into `presence_sessions`,
+    /// but it costs as much however many have asked.
+    fn is_told(&self, number: ServiceNumber) -> bool {
+        let connection = self.sessions.get(number);
+        connection.is_some_and(|it| self.extensions(it).have(Extensions::PRESENCE))
+    }
+
     fn tell_presence(
         &mut self,
         number: ServiceNumber,
@@ -116,7 +123,7 @@ impl Engine {
         // Whichever are fewer: those who list the user, or those who asked.
         self.posted_count += user.listed_count().min(self.presence_sessions.len());
         let told: Vec<_> = if user.listed_count() < self.presence_sessions.len() {
-            user.listed_by().filter(|other| self.presence_sessions.contains(other)).collect()
+            user.listed_by().filter(|other| self.is_told(*other)).collect()
         } else {
             let asked = self.presence_sessions.iter().copied();
             asked.filter(|other| user.is_listed_by(*other)).collect()
@@ -145,7 +152,7 @@ impl Engine {
         host: &mut impl Host,
     ) {
         if let Some(to) = self.sessions.get(owner)
-            && self.presence_sessions.contains(&owner)
+            && self.is_told(owner)
             && !self.is_presence_put_off(to, friend, None, host)
         {
             let state = self.sessions.presence(friend);

@@ -1,6 +1,6 @@
 //! What the engine knows of each connection: kind, stage, session. And who is in session where.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use super::foretold::Foregone;
@@ -97,7 +97,10 @@ impl Peer {
 pub(super) struct Sessions {
     /// By number from the first on: the connection's id and one, 0 where there is no session.
     connections: Vec<usize>,
-    visible: BTreeMap<ServiceNumber, Presence>,
+    /// In the same way how each is shown: whoever logs in asks for every friend, and no depth of a tree is paid for it.
+    shown: Vec<Presence>,
+    /// Whom that shows, for those who page through them.
+    visible: BTreeSet<ServiceNumber>,
 }
 
 impl Sessions {
@@ -107,26 +110,34 @@ impl Sessions {
     }
 
     pub(super) fn start(&mut self, number: ServiceNumber, connection: ConnectionId) {
-        let Some(index) = index(number) else { return };
-        if index >= self.connections.len() {
-            self.connections.resize(index + 1, 0);
-        }
+        let Some(index) = self.make_room(number) else { return };
         self.connections[index] = connection.0 + 1;
     }
 
+    fn make_room(&mut self, number: ServiceNumber) -> Option<usize> {
+        let index = index(number)?;
+        if index >= self.connections.len() {
+            self.connections.resize(index + 1, 0);
+            self.shown.resize(index + 1, Presence::Offline);
+        }
+        Some(index)
+    }
+
     pub(super) fn end(&mut self, number: ServiceNumber) {
-        self.visible.remove(&number);
+        self.show(number, Presence::Offline);
         if let Some(entry) = index(number).and_then(|index| self.connections.get_mut(index)) {
             *entry = 0;
         }
     }
 
-    /// How the user is shown from now on: as [`Presence::Offline`] when hidden.
+    /// How a user in session is shown from now on: as [`Presence::Offline`] when hidden.
     pub(super) fn show(&mut self, number: ServiceNumber, presence: Presence) {
+        let Some(index) = self.make_room(number) else { return };
+        self.shown[index] = presence;
         if presence == Presence::Offline {
             self.visible.remove(&number);
         } else {
-            self.visible.insert(number, presence);
+            self.visible.insert(number);
         }
     }
 
@@ -139,17 +150,18 @@ impl Sessions {
 
     /// All who can be seen, and how.
     pub(super) fn all_visible(&self) -> impl Iterator<Item = (ServiceNumber, Presence)> {
-        self.visible.iter().map(|(number, presence)| (*number, *presence))
+        self.visible.iter().map(|number| (*number, self.presence(*number)))
     }
 
     /// How the user looks to others.
     pub(super) fn presence(&self, number: ServiceNumber) -> Presence {
-        self.visible.get(&number).copied().unwrap_or(Presence::Offline)
+        let shown = index(number).and_then(|index| self.shown.get(index));
+        shown.copied().unwrap_or(Presence::Offline)
     }
 
     /// Whether others see the user online.
     pub(super) fn is_visible(&self, number: ServiceNumber) -> bool {
-        self.visible.contains_key(&number)
+        self.presence(number) != Presence::Offline
     }
 
     /// Who can be seen, from `start` on towards larger numbers.
@@ -157,7 +169,7 @@ impl Sessions {
         &self,
         start: ServiceNumber,
     ) -> impl Iterator<Item = ServiceNumber> {
-        self.visible.range(start..).map(|(number, _)| *number)
+        self.visible.range(start..).copied()
     }
 
     /// Who can be seen, from `start` on towards smaller numbers.
@@ -165,7 +177,7 @@ impl Sessions {
         &self,
         start: ServiceNumber,
     ) -> impl Iterator<Item = ServiceNumber> {
-        self.visible.range(..=start).rev().map(|(number, _)| *number)
+        self.visible.range(..=start).rev().copied()
     }
 }
 

@@ -77,7 +77,7 @@ fn what_waits_is_sent_to_a_client_that_never_pauses() {
     let mut mail = 0;
     while mail < 40 {
         let got = ann.get();
-        mail += texts(&[got.clone()]).len();
+        mail += texts(std::slice::from_ref(&got)).len();
         assert!(
             got.packet_type != 0x16 || mail == 40,
             "{mail} have come before the rest is answered"

@@ -3,7 +3,7 @@
 //! Owns what a round is and how many instructions are one thing's. The figure is the median of the rounds; how far they
 //! are apart says how much it can be trusted.
 
-use oicq::id::{GroupNumber, Seq, ServiceNumber};
+use oicq::id::{Seq, ServiceNumber};
 use oicq::wire::server::{Extensions, Presence};
 use oicq::wire::{Request, ServerPacket};
 
@@ -132,7 +132,7 @@ pub fn broadcast(server: &mut Counted, first: u32, users: u32, friends: u32) -> 
         writer.begin_session(0);
         receivers.iter_mut().for_each(|receiver| receiver.begin_session(0));
     });
-    let request = Request::Broadcast { group: GroupNumber(0), content: &CONTENT };
+    let request = Request::Broadcast { group: 0, content: &CONTENT };
     let burst = writer.packet(request).repeat(BROADCASTS as usize);
     let figure = rounds(server, BROADCASTS * friends, |server| {
         server.while_stopped(|| {
