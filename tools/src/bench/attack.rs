@@ -56,8 +56,10 @@ const LOGIN_EVERY_NS: u64 = 500_000_000;
 const TURN_NS: u64 = 5_000_000;
 /// Between two looks at what the server holds.
 const LOOK_EVERY_NS: u64 = 100_000_000;
-/// What the server may take to close those who linger, and as much again.
-const AFTERWARDS_NS: u64 = 2 * (LINGER_MS + SHUTDOWN_MS) * 1_000_000;
+/// What the server may take to close those who linger or do not read, and a little more.
+const AFTERWARDS_NS: u64 = (LINGER_MS + SHUTDOWN_MS + 2_000) * 1_000_000;
+/// What it may take from then on to give memory back.
+const MEMORY_NS: u64 = 2_000_000_000;
 /// Files of the generator that are no attackers' sockets.
 const FILES: usize = 32;
 
@@ -381,12 +383,15 @@ fn settled(run: &Run, watch: Watch) -> Result<Option<Holds>, Failure> {
 /// What the server holds once it has closed everything, or has had the time to.
 fn afterwards(run: &Run, watch: Watch, before: Option<Holds>) -> Result<Option<Holds>, Failure> {
     run.doing("afterwards".to_owned(), 0);
-    let until_ns = run.ns() + AFTERWARDS_NS;
+    let mut until_ns = run.ns() + AFTERWARDS_NS;
     loop {
         run.look(run.ns())?;
-        let now = watch.holds();
-        if run.ns() >= until_ns || now.zip(before).is_none_or(|(now, before)| now.is_back(before)) {
-            return Ok(now);
+        let Some((now, before)) = watch.holds().zip(before) else { return Ok(None) };
+        if run.ns() >= until_ns || now.is_back(before) {
+            return Ok(Some(now));
+        }
+        if now.files <= before.files {
+            until_ns = until_ns.min(run.ns() + MEMORY_NS);
         }
         pause(LOOK_EVERY_NS);
     }

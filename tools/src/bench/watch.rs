@@ -118,7 +118,7 @@ pub(crate) struct Memory {
 pub(crate) struct Holds {
     /// Memory of its own in bytes. Pages of files, such as the log's, are the system's to take back.
     pub(crate) memory: u64,
-    /// Open files.
+    /// Open files, without those of a log, which grows with what is kept in it.
     pub(crate) files: u64,
 }
 
@@ -143,8 +143,10 @@ impl Watch {
     pub(crate) fn holds(&self) -> Option<Holds> {
         let id = self.server?;
         let memory = kilobytes(&read(&format!("/proc/{id}/status"))?, "RssAnon:")?;
-        let files = fs::read_dir(format!("/proc/{id}/fd")).ok()?.count() as u64;
-        Some(Holds { memory, files })
+        let links = fs::read_dir(format!("/proc/{id}/fd")).ok()?.flatten();
+        let targets = links.filter_map(|link| fs::read_link(link.path()).ok());
+        let files = targets.filter(|target| target.extension().is_none_or(|end| end != "log"));
+        Some(Holds { memory, files: files.count() as u64 })
     }
 
     /// The memory of the server now.
