@@ -38,7 +38,7 @@ use super::users::{Door, allow_files, sessions_possible};
 use super::watch::{Holds, Watch};
 use super::{Started, first_that_listens};
 use crate::failure::{Failure, print};
-use crate::options::Format;
+use crate::options::{Format, one_of};
 
 /// How far a round of the honest is.
 const LOGGING_IN: u8 = 0;
@@ -116,6 +116,14 @@ impl Sort {
         Self::Register,
         Self::Names,
     ];
+
+    /// The one with this name.
+    pub(crate) fn parse(name: &str) -> Result<Self, Failure> {
+        Self::ALL.into_iter().find(|sort| sort.name() == name).ok_or_else(|| {
+            let expected = one_of(Self::ALL.into_iter().map(Self::name));
+            Failure::option("--attack", format!("{name:?} was given, expected {expected}, or list"))
+        })
+    }
 
     /// The name on the command line.
     pub(crate) const fn name(self) -> &'static str {

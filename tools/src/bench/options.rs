@@ -227,7 +227,7 @@ impl Draft {
                 return Ok(Call::ListAttacks);
             }
             return self
-                .attack(attack(&name)?, folder)
+                .attack(Attack::parse(&name)?, folder)
                 .map(|options| Call::Attack(Box::new(options)));
         }
         let table_sessions = if self.table { Some(self.table_sessions()?) } else { None };
@@ -441,13 +441,6 @@ fn sort(name: &str) -> Result<Sort, Failure> {
     Sort::ALL.into_iter().find(|sort| sort.name() == name).ok_or_else(|| {
         let expected = one_of(Sort::ALL.into_iter().map(Sort::name));
         Failure::option("--relay", format!("{name:?} was given, expected {expected}"))
-    })
-}
-
-fn attack(name: &str) -> Result<Attack, Failure> {
-    Attack::ALL.into_iter().find(|attack| attack.name() == name).ok_or_else(|| {
-        let expected = one_of(Attack::ALL.into_iter().map(Attack::name));
-        Failure::option("--attack", format!("{name:?} was given, expected {expected}, or list"))
     })
 }
 
@@ -717,6 +710,26 @@ mod tests {
             ("--serve oicqd --table --ceiling", "--ceiling: it is not for --table"),
             ("--serve oicqd --table --users 10001", "--users: it is not for --table"),
             ("--serve oicqd --table --duration 50s", "take more rounds"),
+        ] {
+            let said = call(arguments).err().unwrap_or_else(|| panic!("{arguments}"));
+            assert!(said.contains(words), "{arguments}: {said}");
+        }
+    }
+
+    #[test]
+    fn an_attack_has_a_server_a_length_and_sockets_and_nothing_else() {
+        for sort in Attack::ALL {
+            let arguments = format!("127.0.0.1:1 --attack {} --connections 7", sort.name());
+            let Ok(Call::Attack(options)) = call(&arguments) else { panic!("{arguments}") };
+            assert_eq!((options.sort, options.connections), (sort, Some(7)));
+            assert_eq!(options.length, Length::Time { warm_up_ns: 0, duration_ns: 10_000_000_000 });
+        }
+        assert!(matches!(call("--attack list"), Ok(Call::ListAttacks)));
+        for (arguments, words) in [
+            ("127.0.0.1:1 --attack fun", "--attack: \"fun\" was given, expected silent, slow"),
+            ("127.0.0.1:1 --attack slow --load pairs", "--load: it is not for --attack"),
+            ("127.0.0.1:1 --attack slow --rounds 2", "--rounds: it is not for --attack"),
+            ("192.0.2.1:1 --attack slow", "--yes-i-own-this-server"),
         ] {
             let said = call(arguments).err().unwrap_or_else(|| panic!("{arguments}"));
             assert!(said.contains(words), "{arguments}: {said}");
