@@ -458,6 +458,7 @@ impl Engine {
     /// A connection has ended. Its id may be used again afterwards.
     pub fn handle_end(&mut self, connection: ConnectionId, host: &mut impl Host) {
         self.end_session(connection, host);
+        self.forget_password(connection);
         let Some(peer) = self.peers.get_mut(connection.0).and_then(Option::take) else { return };
         self.without_session.remove(&peer.arrival);
         for message in &peer.unacknowledged {
@@ -665,6 +666,7 @@ impl Engine {
 
     fn close(&mut self, connection: ConnectionId, host: &mut impl Host) {
         self.end_session(connection, host);
+        self.forget_password(connection);
         let Some(peer) = self.peer_mut(connection).filter(|peer| !peer.is_closing()) else {
             return;
         };

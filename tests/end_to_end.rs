@@ -8,6 +8,8 @@ mod live;
 #[path = "kit/relay.rs"]
 mod relay;
 
+#[path = "end_to_end/attacks.rs"]
+mod attacks;
 #[path = "end_to_end/backup.rs"]
 mod backup;
 #[path = "end_to_end/bench.rs"]

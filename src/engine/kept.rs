@@ -181,7 +181,9 @@ impl Engine {
             let connection = connection(reader)?;
             engine.searches.push_back(connection);
         }
-        engine.passwords.restore(reader)?;
+        let Self { passwords, peers, .. } = &mut engine;
+        let peer = |connection: ConnectionId| peers.get(connection.0)?.as_ref();
+        passwords.restore(reader, |connection| Some(peer(connection)?.address))?;
         engine.login_failures.restore(reader)?;
         engine.registrations.restore(reader)?;
         engine.connections.restore(reader)?;

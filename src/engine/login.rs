@@ -2,9 +2,11 @@
 //! Protocol section 4, `0x01`, `0x02` and `0x12`.
 //!
 //! One password is worked on at a time; the others wait in their connections, which take no further
-//! packet meanwhile, so the queue is bounded by the connections.
+//! packet meanwhile, so what waits is bounded by the connections. Addresses take turns: whoever sends very many
+//! delays the others by one password each, and itself by all of them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 
 use super::kept::{self, KeptError};
 use super::peer::{Session, Sessions, Stage};
@@ -80,10 +82,70 @@ struct Wanted {
     purpose: Purpose,
 }
 
+/// The passwords that wait, by their addresses, which take turns.
+#[derive(Default)]
+struct Waiting {
+    /// Of each address by their tickets. None is empty.
+    of_addresses: BTreeMap<Key, BTreeMap<u64, Wanted>>,
+    /// The addresses, from the one whose turn is next on.
+    turns: VecDeque<Key>,
+}
+
+impl Waiting {
+    fn add(&mut self, address: Key, wanted: Wanted) {
+        let of_address = self.of_addresses.entry(address).or_default();
+        if of_address.is_empty() {
+            self.turns.push_back(address);
+        }
+        of_address.insert(wanted.ticket, wanted);
+    }
+
+    fn take_next(&mut self) -> Option<Wanted> {
+        let address = self.turns.pop_front()?;
+        let of_address = self.of_addresses.get_mut(&address)?;
+        let (_, wanted) = of_address.pop_first()?;
+        if of_address.is_empty() {
+            self.of_addresses.remove(&address);
+        } else {
+            self.turns.push_back(address);
+        }
+        Some(wanted)
+    }
+
+    /// Nobody waits for it any more.
+    fn remove(&mut self, address: Key, ticket: u64) {
+        let Some(of_address) = self.of_addresses.get_mut(&address) else { return };
+        of_address.remove(&ticket);
+        if of_address.is_empty() {
+            self.of_addresses.remove(&address);
+            self.turns.retain(|other| *other != address);
+        }
+    }
+
+    /// In the order in which they will be taken: added in it again, they will be taken in it again.
+    fn in_order(&self) -> Vec<&Wanted> {
+        let of_address = |address| self.of_addresses.get(address).map(BTreeMap::values);
+        let mut left: Vec<_> = self.turns.iter().filter_map(of_address).collect();
+        let mut all = Vec::new();
+        while !left.is_empty() {
+            left.retain_mut(|of_address| {
+                let next = of_address.next();
+                all.extend(next);
+                next.is_some()
+            });
+        }
+        all
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Wanted> {
+        self.of_addresses.values_mut().flat_map(BTreeMap::values_mut)
+    }
+}
+
 /// The passwords that wait, and the one that is being worked on.
 #[derive(Default)]
 pub(super) struct Passwords {
-    queue: VecDeque<Wanted>,
+    waiting: Waiting,
     at_work: Option<Wanted>,
     tickets: u64,
 }
@@ -119,11 +181,17 @@ impl Passwords {
     pub(super) fn save(&self, out: &mut Vec<u8>) {
         out.put_u64(self.tickets);
         out.put_u8(u8::from(self.at_work.is_some()));
-        kept::put_count(out, self.queue.len());
-        self.at_work.iter().chain(&self.queue).for_each(|wanted| wanted.save(out));
+        let waiting = self.waiting.in_order();
+        kept::put_count(out, waiting.len());
+        self.at_work.iter().chain(waiting).for_each(|wanted| wanted.save(out));
     }
 
-    pub(super) fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), KeptError> {
+    /// `address` tells where a connection comes from.
+    pub(super) fn restore(
+        &mut self,
+        reader: &mut Reader<'_>,
+        address: impl Fn(ConnectionId) -> Option<IpAddr>,
+    ) -> Result<(), KeptError> {
         self.tickets = kept::count(reader)?;
         let is_at_work = kept::flag(reader)?;
         let waiting = reader.u32()?;
@@ -131,7 +199,9 @@ impl Passwords {
             self.at_work = Some(Wanted::restore(reader)?);
         }
         for _ in 0..waiting {
-            self.queue.push_back(Wanted::restore(reader)?);
+            let wanted = Wanted::restore(reader)?;
+            let address = address(wanted.connection).ok_or(KeptError::Layout)?;
+            self.waiting.add(Key::of(address), wanted);
         }
         Ok(())
     }
@@ -190,7 +260,7 @@ impl Wanted {
 impl Engine {
     /// Puts other profiles in the place of those that wait for a password with their registration or change.
     pub fn exchange_profiles(&mut self, mut other: impl FnMut(&Profile<'_>) -> Vec<u8>) {
-        for wanted in self.passwords.at_work.iter_mut().chain(&mut self.passwords.queue) {
+        for wanted in self.passwords.at_work.iter_mut().chain(self.passwords.waiting.iter_mut()) {
             if let Purpose::Register { profile, .. } | Purpose::Change { profile, .. } =
                 &mut wanted.purpose
             {
@@ -278,8 +348,18 @@ impl Engine {
         let ticket = self.passwords.tickets;
         if let Some(peer) = self.peer_mut(connection) {
             peer.stage = Stage::Password(ticket);
-            let password = password.to_owned();
-            self.passwords.queue.push_back(Wanted { ticket, connection, password, purpose });
+            let (address, password) = (Key::of(peer.address), password.to_owned());
+            self.passwords.waiting.add(address, Wanted { ticket, connection, password, purpose });
+        }
+    }
+
+    /// A connection that may have waited for a password waits no more.
+    pub(super) fn forget_password(&mut self, connection: ConnectionId) {
+        if let Some(peer) = self.peer(connection)
+            && let Stage::Password(ticket) = peer.stage
+        {
+            let address = Key::of(peer.address);
+            self.passwords.waiting.remove(address, ticket);
         }
     }
 
@@ -290,10 +370,7 @@ impl Engine {
             return None;
         }
         loop {
-            let wanted = self.passwords.queue.pop_front()?;
-            if !self.is_wanted(&wanted) {
-                continue;
-            }
+            let wanted = self.passwords.waiting.take_next()?;
             if let Err(refusal) = self.check_throttle(&wanted) {
                 self.end_wait(wanted.connection);
                 self.refuse_wanted(&wanted, &refusal);

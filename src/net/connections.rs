@@ -3,6 +3,7 @@
 //!
 //! It never calls the engine. The lists are hints: whoever takes an id from one looks at the connection again.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(super) struct Connections {
     pub(super) slow: Vec<ConnectionId>,
     /// They are over: the engine is told in the next turn.
     pub(super) gone: Vec<ConnectionId>,
+    /// They have been told all, and are given time to take it; from the one that has had the most of it on.
+    lingering: BTreeSet<(MonoMillis, ConnectionId)>,
     /// When somebody may have been waited for long enough.
     pub(super) deadlines: Timetable,
     /// When to look at what was acknowledged.
@@ -53,6 +56,7 @@ impl Connections {
             roomy: Vec::new(),
             slow: Vec::new(),
             gone: Vec::new(),
+            lingering: BTreeSet::new(),
             deadlines: Timetable::default(),
             looks: Timetable::default(),
         }
@@ -188,6 +192,23 @@ impl Connections {
         }
     }
 
+    /// Lets the other end take what it has been told until it closes, or has had enough time.
+    pub(super) fn linger(&mut self, id: ConnectionId, now: MonoMillis) {
+        if let Some(connection) = self.get(id) {
+            connection.phase = Phase::Lingering { since: now };
+            self.lingering.insert((now, id));
+        }
+    }
+
+    /// Gives up those that have lingered the longest, so many at most. Answers whether there were any.
+    pub(super) fn give_up_lingering(&mut self, most: usize) -> bool {
+        for count in 0..most {
+            let Some((_, id)) = self.lingering.pop_first() else { return count > 0 };
+            self.give_up(id);
+        }
+        true
+    }
+
     /// Gives the connection up: it is over, whatever it was doing.
     pub(super) fn give_up(&mut self, id: ConnectionId) {
         let Some(connection) = self.get(id) else { return };
@@ -206,6 +227,9 @@ impl Connections {
     pub(super) fn remove(&mut self, id: ConnectionId) {
         self.resume_senders(id);
         let Some(mut connection) = self.slab.try_remove(id.0) else { return };
+        if let Phase::Lingering { since } = connection.phase {
+            self.lingering.remove(&(since, id));
+        }
         self.deadlines.set(id, &mut connection.deadline, None);
         self.looks.set(id, &mut connection.look, None);
         connection.input.clear(&mut self.spares);

@@ -12,8 +12,8 @@ use super::{KEY_LISTENERS, KEY_SIGNALS, KEY_WATCH, Server, ServerError};
 use crate::engine::{Input, Overdue};
 use crate::id::{ConnectionId, MonoMillis};
 use crate::limits::{
-    ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, FLUSH_MS, LINGER_MS, OUTPUT_BYTES_HIGH, PACKETS_PER_TURN,
-    POSTED_PER_TURN, SHUTDOWN_MS,
+    ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, FILES_LINGERING, FLUSH_MS, LINGER_MS, OUTPUT_BYTES_HIGH,
+    PACKETS_PER_TURN, POSTED_PER_TURN, SHUTDOWN_MS,
 };
 use crate::wire::{Frame, cut};
 
@@ -122,7 +122,10 @@ impl Server {
         while let Some(listener) = self.listeners.get(at).filter(|_| accepted < ACCEPTS_PER_TURN) {
             accepted += 1;
             if self.connections.len() >= self.files_max {
-                // Those that were turned away and have not hung up give way soon.
+                // Those that were turned away and have not hung up give way: their files are free in the next turn.
+                if self.connections.give_up_lingering(FILES_LINGERING) {
+                    return;
+                }
                 return self.pause_accepting();
             }
             match listener.accept() {

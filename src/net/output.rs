@@ -78,8 +78,9 @@ impl Server {
         match connection.phase {
             Phase::Lingering { .. } => {}
             Phase::Flushing { .. } => {
-                connection.phase = Phase::Lingering { since: now };
-                if connection.finish().is_err() || connection.ended.is_some() {
+                let is_over = connection.finish().is_err() || connection.ended.is_some();
+                connections.linger(id, now);
+                if is_over {
                     connections.give_up(id);
                 }
             }

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use oicq::codec::secret::Secret;
-use oicq::engine::{Overdue, Settings};
+use oicq::engine::{Engine, Outcome, Overdue, Settings, Verdict};
 use oicq::id::{ConnectionId, ServiceNumber};
 use oicq::wire::{Code, Kind, Request, ServerPacket};
 
 use crate::kit::people::{PASSWORD, User, account, bytes_of, failure, message, raw};
-use crate::kit::{Got, World};
+use crate::kit::{Got, Journal, World};
 
 const HERE: [u8; 4] = [192, 0, 2, 1];
 const THERE: [u8; 4] = [198, 51, 100, 1];
@@ -269,6 +269,42 @@ fn ten_registrations_a_minute_come_from_an_address() {
     registers(&mut world, THERE);
     world.pass(61_000);
     registers(&mut world, HERE);
+}
+
+/// In which order passwords are worked on.
+fn tickets(engine: &mut Engine, journal: &mut Journal) -> Vec<u64> {
+    let mut tickets = Vec::new();
+    while let Some(job) = engine.poll_password_job() {
+        tickets.push(job.ticket);
+        let verdict = Verdict { ticket: job.ticket, outcome: Outcome::Matches(false) };
+        engine.handle_verdict(verdict, journal);
+    }
+    tickets
+}
+
+#[test]
+fn addresses_take_turns_with_their_passwords() {
+    let settings = Settings::default();
+    let mut world = World::with(settings.clone());
+    world.hold_passwords = true;
+    let addresses = [HERE, HERE, HERE, HERE, THERE, THERE];
+    let asked = addresses.map(|address| {
+        let at = world.connect_from(address.into());
+        assert_eq!(world.ask(at, ServiceNumber(0), Request::Register(account(b"any"))), []);
+        at
+    });
+    world.disconnect(asked[1]);
+    let mut kept = Vec::new();
+    world.engine.save(&mut kept);
+    let state = world.journal.replay();
+    let mut restored = Engine::restore(settings, state, &kept, |_| None).unwrap();
+    let expected = [1, 5, 3, 6, 4];
+    assert_eq!(tickets(&mut world.engine, &mut world.journal), expected);
+    assert_eq!(
+        tickets(&mut restored, &mut world.journal),
+        expected,
+        "and after a restart of a replay"
+    );
 }
 
 #[test]

@@ -65,6 +65,27 @@ fn connections_that_are_turned_away_leave_files_to_the_log() {
 }
 
 #[test]
+fn those_who_were_turned_away_and_stay_give_way_to_others() {
+    // Each of them takes a file of this process, too.
+    assert!(oicq::net::connections_possible() > 2_000, "see ulimit -Hn");
+    let data = folder();
+    let store = data.path().join("store");
+    let options = ["--connections", "0"];
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""]);
+    let server = oicqd(&store, &options);
+    command.arg(server.get_program()).args(server.get_args());
+    let server = Server::start_with(command, &store, &options, |_| ());
+    let mut ann = server.user("ann");
+    // Were each of them given all its time, they would take longer than a test waits.
+    let others: Vec<_> = (0..900).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    let mut ben = server.user("ben");
+    ben.tell(ann.own, "here I am");
+    assert_eq!(texts(&[ann.get()]), ["here I am"]);
+    drop(others);
+}
+
+#[test]
 fn too_many_connections_in_a_minute_are_throttled() {
     let server = Server::start(&["--connections", "3"]);
     let mut some: Vec<_> = (0..3).map(|_| server.connect()).collect();

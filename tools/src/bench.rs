@@ -4,6 +4,7 @@
 //! Owns the order of a measurement: who is started, who is let in, whose turn it is, what is printed. Loads are made in
 //! `bench/load`, on one thread.
 
+mod attack;
 mod child;
 mod clock;
 mod load;
@@ -20,13 +21,13 @@ mod users;
 mod watch;
 
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
 use oicq::id::ServiceNumber;
 use tempfile::TempDir;
 
-use self::child::Child;
+use self::child::{Child, Limits};
 use self::load::idle::Idle;
 use self::load::{broadcast, idle, login, pairs};
 use self::options::{Call, Load, Options, Server};
@@ -44,6 +45,8 @@ pub(crate) fn run(parser: &mut Parser) -> Result<(), Failure> {
     match options::parse(parser)? {
         None => Ok(()),
         Some(Call::Measure(options)) => measure(&options),
+        Some(Call::Attack(options)) => attack::measure(&options),
+        Some(Call::ListAttacks) => print(&attack::list()),
         Some(Call::Table { common, sessions }) => table::measure(&common, sessions),
         Some(Call::Relay { sort, folder }) => child::relay(sort, &folder),
         Some(Call::Become { parent, arguments }) => child::become_child(&parent, &arguments),
@@ -92,8 +95,8 @@ fn outcome(run: &Run, options: &Options) -> Result<(Vec<ServiceNumber>, Outcome)
     let address = match &options.server {
         Server::At(addresses) => first_that_listens(addresses)?,
         Server::Start { program, options: of_server } => {
-            let folder = started.folder(options)?;
-            started.keep(Child::server(run, program, &folder, of_server)?)
+            let folder = started.folder(&options.folder)?;
+            started.keep(Child::server(run, program, &folder, Limits::None, of_server)?)
         }
     };
     let door = door(options, run, address, options.first_user);
@@ -114,13 +117,13 @@ fn outcome(run: &Run, options: &Options) -> Result<(Vec<ServiceNumber>, Outcome)
 
 impl Started {
     /// A folder of its own.
-    fn folder(&mut self, options: &Options) -> Result<PathBuf, Failure> {
+    fn folder(&mut self, place: &Path) -> Result<PathBuf, Failure> {
         if let Some(folder) = &self.folder {
             return Ok(folder.path().to_owned());
         }
-        let made = tempfile::Builder::new().prefix("oicq-bench-").tempdir_in(&options.folder);
+        let made = tempfile::Builder::new().prefix("oicq-bench-").tempdir_in(place);
         let folder = made.map_err(|error| {
-            let place = options.folder.display();
+            let place = place.display();
             Failure::Failed(format!(
                 "cannot make a folder in {place}: {error}; name another with --dir"
             ))
@@ -159,7 +162,7 @@ fn door<'a>(
     address: SocketAddr,
     first: Option<ServiceNumber>,
 ) -> Door<'a> {
-    Door { run, address, extensions: options.shape.extensions, first }
+    Door { run, address, extensions: options.shape.extensions, first, from: None }
 }
 
 /// Lets the users of a load in.
@@ -184,7 +187,7 @@ fn relay(
     sort: Sort,
     started: &mut Started,
 ) -> Result<Target, Failure> {
-    let child = Child::relay(run, sort, &started.folder(options)?)?;
+    let child = Child::relay(run, sort, &started.folder(&options.folder)?)?;
     let watch = Watch::over(Some(child.id()));
     let door = door(options, run, started.keep(child), None);
     let users = door.numbers(options.load.users())?;

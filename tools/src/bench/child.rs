@@ -33,6 +33,15 @@ const LINE_BYTES_MAX: usize = 4_096;
 /// Between two looks at whether the measurement is to stop.
 const LOOK_NS: u64 = 250_000_000;
 
+/// What a server that is started allows its users.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Limits {
+    /// What it allows where nobody says anything else.
+    Usual,
+    /// Everything.
+    None,
+}
+
 /// A process that listens.
 pub(crate) struct Child {
     process: Process,
@@ -49,15 +58,19 @@ struct Process {
 }
 
 impl Child {
-    /// Starts a server with these options behind those of a measurement, and its log in `folder`.
+    /// Starts a server with these limits, these options behind those of a measurement, and its log in `folder`.
     pub(crate) fn server(
         run: &Run,
         program: &Path,
         folder: &Path,
+        limits: Limits,
         options: &[OsString],
     ) -> Result<Self, Failure> {
         let mut arguments: Vec<OsString> = vec![program.into()];
-        arguments.extend(SERVER_OPTIONS.iter().map(OsString::from));
+        arguments.extend(FREE_PORT.iter().map(OsString::from));
+        if limits == Limits::None {
+            arguments.extend(NO_LIMITS.iter().map(OsString::from));
+        }
         arguments.extend(["--data".into(), folder.join("store").into()]);
         arguments.extend_from_slice(options);
         Self::start(run, &arguments, &program.display().to_string())
@@ -146,10 +159,10 @@ impl Drop for Process {
     }
 }
 
-/// A server on a free port, without limits that a load would meet.
-const SERVER_OPTIONS: &[&str] = &[
-    "--listen",
-    "127.0.0.1:0",
+const FREE_PORT: &[&str] = &["--listen", "127.0.0.1:0"];
+
+/// No limits that a load would meet.
+const NO_LIMITS: &[&str] = &[
     "--registrations",
     "0",
     "--connections",

@@ -306,22 +306,24 @@ impl Display for Took {
 }
 
 /// Rows of one title and as many cells as there are columns.
-struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(title: &str, columns: &[&str]) -> Self {
+    /// The titles.
+    pub(crate) fn new(title: &str, columns: &[&str]) -> Self {
         let columns = columns.iter().map(|column| (*column).to_owned());
         Self { rows: vec![[title.to_owned()].into_iter().chain(columns).collect()] }
     }
 
-    fn row<const N: usize>(&mut self, title: &str, cells: [String; N]) {
+    /// One more row.
+    pub(crate) fn row<const N: usize>(&mut self, title: &str, cells: [String; N]) {
         self.rows.push([title.to_owned()].into_iter().chain(cells).collect());
     }
 
     /// Titles to the left, everything else to the right, each column as wide as it must be.
-    fn render(&self, paint: Paint) -> String {
+    pub(crate) fn render(&self, paint: Paint) -> String {
         let cell_width = |column| {
             let cells = self.rows.iter().filter_map(|row| row.get::<usize>(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)

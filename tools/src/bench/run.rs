@@ -41,6 +41,17 @@ impl Run {
         measured
     }
 
+    /// The same measurement for another thread, which has no bar.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            clock: self.clock,
+            stopped: Arc::clone(&self.stopped),
+            bar: ProgressBar::hidden(),
+            next_tick_ns: Cell::new(0),
+            patience_ns: self.patience_ns,
+        }
+    }
+
     fn begin(patience_ns: u64) -> Result<Self, Failure> {
         let stopped = Arc::new(AtomicBool::new(false));
         let cannot = |error| Failure::Failed(format!("cannot wait for signals: {error}"));

@@ -33,6 +33,8 @@ pub(crate) struct Stream {
     sent: usize,
     /// Whether the kernel was asked to say when more can be sent.
     waits: bool,
+    /// Whether it was asked to say when something has come.
+    listens: bool,
 }
 
 /// What a read has come to.
@@ -49,7 +51,8 @@ impl Stream {
     /// Takes a socket that is connected. Packets leave at once, however small they are.
     pub(crate) fn new(socket: TcpStream) -> io::Result<Self> {
         socket.set_nodelay(true)?;
-        Ok(Self { socket, begun: Vec::new(), out: Vec::new(), sent: 0, waits: false })
+        let (begun, out) = (Vec::new(), Vec::new());
+        Ok(Self { socket, begun, out, sent: 0, waits: false, listens: true })
     }
 
     /// Reads once, without waiting.
@@ -94,10 +97,22 @@ impl Stream {
     fn set_waits(&mut self, waits: bool, poll: &Poll, key: usize) -> io::Result<()> {
         if self.waits != waits {
             self.waits = waits;
-            let out = if waits { EventFlags::OUT } else { EventFlags::empty() };
-            epoll::modify(&poll.epoll, &self.socket, data(key), EventFlags::IN | out)?;
+            self.tell_interest(poll, key)?;
         }
         Ok(())
+    }
+
+    /// Has what comes reported, or not: who is deaf never takes it.
+    pub(crate) fn set_listens(&mut self, listens: bool, poll: &Poll, key: usize) -> io::Result<()> {
+        self.listens = listens;
+        self.tell_interest(poll, key)
+    }
+
+    fn tell_interest(&self, poll: &Poll, key: usize) -> io::Result<()> {
+        let mut flags = EventFlags::empty();
+        flags.set(EventFlags::IN, self.listens);
+        flags.set(EventFlags::OUT, self.waits);
+        Ok(epoll::modify(&poll.epoll, &self.socket, data(key), flags)?)
     }
 
     /// What came of a packet whose rest has not come yet, to add to.

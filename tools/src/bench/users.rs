@@ -56,6 +56,8 @@ pub(crate) struct Door<'a> {
     pub(crate) extensions: Extensions,
     /// The first of the users that exist; new ones are registered where there is none.
     pub(crate) first: Option<ServiceNumber>,
+    /// The address of this machine that connections come from, where it is not left to the system.
+    pub(crate) from: Option<Ipv4Addr>,
 }
 
 impl Door<'_> {
@@ -186,7 +188,8 @@ impl Door<'_> {
         self.run.look(self.run.ns())?;
         let patience = Duration::from_nanos(self.run.patience_ns.max(1));
         let connect = || {
-            let socket = match own_address(self.address, index) {
+            let own = self.from.map(|from| SocketAddr::from((from, 0)));
+            let socket = match own.or_else(|| own_address(self.address, index)) {
                 None => TcpStream::connect_timeout(&self.address, patience)?,
                 Some(own) => connect_from(own, self.address)?,
             };

@@ -113,6 +113,15 @@ pub(crate) struct Memory {
     pub(crate) proportional: u64,
 }
 
+/// What a process holds and could hold on to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Holds {
+    /// Memory of its own in bytes. Pages of files, such as the log's, are the system's to take back.
+    pub(crate) memory: u64,
+    /// Open files, without those of a log, which grows with what is kept in it.
+    pub(crate) files: u64,
+}
+
 impl Watch {
     /// Looks at this process.
     pub(crate) const fn over(server: Option<u32>) -> Self {
@@ -128,6 +137,16 @@ impl Watch {
             own: of("self"),
             all: read("/proc/stat").and_then(|text| ticks_of_machine(&text)),
         }
+    }
+
+    /// What the server holds now. It takes nothing from the server's time, as a look at each of its pages would.
+    pub(crate) fn holds(&self) -> Option<Holds> {
+        let id = self.server?;
+        let memory = kilobytes(&read(&format!("/proc/{id}/status"))?, "RssAnon:")?;
+        let links = fs::read_dir(format!("/proc/{id}/fd")).ok()?.flatten();
+        let targets = links.filter_map(|link| fs::read_link(link.path()).ok());
+        let files = targets.filter(|target| target.extension().is_none_or(|end| end != "log"));
+        Some(Holds { memory, files: files.count() as u64 })
     }
 
     /// The memory of the server now.
@@ -247,6 +266,8 @@ mod tests {
     fn this_process_has_memory_and_spends_time() {
         let watch = Watch::over(Some(std::process::id()));
         assert!(watch.memory().unwrap().resident > 0);
+        let holds = watch.holds().unwrap();
+        assert!(holds.memory > 0 && holds.files >= 3, "{holds:?}");
         assert!(watch.sample(0).all.is_some() && watch.sample(0).own.is_some());
         assert_eq!(Watch::over(None).memory(), None);
     }
