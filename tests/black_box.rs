@@ -15,6 +15,8 @@ mod planted;
 mod recorded;
 #[path = "black_box/rewrite.rs"]
 mod rewrite;
+#[path = "black_box/seal.rs"]
+mod seal;
 #[path = "black_box/told.rs"]
 mod told;
 

@@ -1,7 +1,6 @@
 //! Whatever becomes of a recording's bytes: nothing panics, and what stands before the damage is replayed.
 
 use std::fs;
-use std::ops::Range;
 use std::path::Path;
 
 use oicq::black_box::{Answer, FOLDER, LogHistory, Recording, Replay};
@@ -14,6 +13,7 @@ use super::chance::{self, Chance};
 use super::kit::replayed::replay;
 use super::recorded::{Form, Recorded, record};
 use super::rewrite::{Owned, rewrite};
+use super::seal::{HEADER, length, seal};
 
 /// The steps that replay without a difference.
 fn steps(folder: &Path) -> u64 {
@@ -71,40 +71,6 @@ fn flipped_bits_end_a_file_and_lead_to_nothing_that_did_not_happen() {
             fs::write(path, &whole).unwrap();
         }
         assert_eq!(steps(folder.path()), all);
-    }
-}
-
-/// Bytes of a file's header, and where its checksum begins.
-const HEADER: Range<usize> = 52..56;
-
-fn length(bytes: &[u8], at: usize) -> Option<usize> {
-    let length = bytes.get(at..at + 4)?.try_into().unwrap();
-    Some(u32::from_be_bytes(length).try_into().unwrap())
-}
-
-/// Makes the checksums right that stand behind or before so many bytes.
-fn seal(bytes: &mut [u8]) {
-    let mut sum = crc32fast::hash(&bytes[..HEADER.start]);
-    bytes[HEADER].copy_from_slice(&sum.to_be_bytes());
-    let chained = |sum, parts: [&[u8]; 2]| {
-        let mut hasher = crc32fast::Hasher::new_with_initial(sum);
-        parts.iter().for_each(|part| hasher.update(part));
-        hasher.finalize()
-    };
-    sum = crc32fast::hash(&bytes[..HEADER.end]);
-    let kept_len = length(bytes, 44).unwrap();
-    let Some(mut at) = HEADER.end.checked_add(kept_len).filter(|at| *at + 4 <= bytes.len()) else {
-        return;
-    };
-    sum = chained(sum, [&bytes[HEADER.end..at], b""]);
-    bytes[at..at + 4].copy_from_slice(&sum.to_be_bytes());
-    at += 4;
-    while let Some(count) = length(bytes, at).filter(|count| *count > 0)
-        && let Some(entries) = bytes.get(at + 8..).and_then(|rest| rest.get(..count))
-    {
-        sum = chained(sum, [&bytes[at..at + 4], entries]);
-        bytes[at + 4..at + 8].copy_from_slice(&sum.to_be_bytes());
-        at += 8 + count;
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Owns the order of a turn and what clients do by chance. It decides nothing about requests.
 
-#![allow(missing_docs, unreachable_pub, reason = "a part of one test")]
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -1,5 +1,5 @@
-//! Chance that is the same on every run: a generator with a seed, and how many cases are tried. Longer
-//! campaigns are asked for by environment variables.
+//! Chance that is the same on every run: a generator with a seed, or bytes that a fuzzer chooses, and how many
+//! cases are tried. Longer campaigns are asked for by environment variables.
 
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of it")]
 
@@ -31,25 +31,68 @@ pub fn seeds(sequences: u64) -> impl Iterator<Item = u64> {
     first..first + sequences
 }
 
-/// SplitMix64: small, quick, and good enough to choose steps.
-pub struct Chance(u64);
+/// What is chosen by chance.
+pub struct Chance(Source);
+
+/// Where chance comes from.
+enum Source {
+    /// SplitMix64: small, quick, and good enough to choose steps.
+    Mixed(u64),
+    /// Bytes, and how many of them have been used. Each choice takes few, so that a changed byte changes one choice.
+    Bytes(Vec<u8>, usize),
+}
 
 impl Chance {
     pub const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Source::Mixed(seed))
     }
 
-    pub const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+    /// Choices by these bytes; behind them, by zeros.
+    pub fn by_bytes(bytes: &[u8]) -> Self {
+        Self(Source::Bytes(bytes.to_vec(), 0))
+    }
+
+    /// Whether the bytes are used up.
+    pub fn is_spent(&self) -> bool {
+        matches!(&self.0, Source::Bytes(bytes, used) if *used >= bytes.len())
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.draw(8)
+    }
+
+    /// A number of so many bytes.
+    fn draw(&mut self, count: usize) -> u64 {
+        match &mut self.0 {
+            Source::Mixed(seed) => {
+                *seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                let mut mixed = *seed;
+                mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+                mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+                mixed ^ (mixed >> 31)
+            }
+            Source::Bytes(bytes, used) => {
+                let rest = bytes.get(*used..).unwrap_or_default();
+                *used += count;
+                rest.iter().take(count).fold(0, |drawn, byte| drawn << 8 | u64::from(*byte))
+            }
+        }
+    }
+
+    /// Bytes that a fuzzer chooses as they are, up to so many.
+    pub fn bytes(&mut self, most: usize) -> Vec<u8> {
+        let count = self.below(most + 1);
+        (0..count).map(|_| self.byte()).collect()
     }
 
     /// A number below `bound`, which is above 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).expect("below a usize")
+        let count = match bound {
+            0..=0x100 => 1,
+            0x101..=0x1_0000 => 2,
+            _ => 8,
+        };
+        usize::try_from(self.draw(count) % bound as u64).expect("below a usize")
     }
 
     /// True once in so many times.
@@ -62,7 +105,7 @@ impl Chance {
     }
 
     pub fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
+        self.draw(1).to_le_bytes()[0]
     }
 
     /// The index of one of `weights`, each as likely as it is heavy.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use indicatif::ProgressBar;
 use oicq::id::{Place, Seq, UnixMillis};
-use oicq::log::Storage;
+use oicq::log::{ReadError, Storage};
 use oicq::state::{EventKind, Stamp, State, Waiting};
 
 pub use crate::client::offline::Client;
@@ -29,14 +29,17 @@ pub struct Saved {
 }
 
 /// Saves what can be saved of a log; `None` where nothing can, since nothing shows that it is one, or a newer
-/// version has written it.
+/// version has written it, and where it goes beyond `most`: each number that is lost is filled in.
 ///
 /// # Errors
 /// If it cannot be read, in words for people.
-pub fn save(storage: &impl Storage) -> Result<Option<Saved>, String> {
+pub fn save(storage: &impl Storage, most: Seq) -> Result<Option<Saved>, String> {
     let bar = ProgressBar::hidden();
-    let survey = survey(storage, &bar).map_err(|error| error.to_string())?;
-    if survey.identity.is_none() || survey.newer.is_some() {
+    let survey = match survey(storage, &bar) {
+        Err(ReadError::Newer { .. }) => return Ok(None),
+        survey => survey.map_err(|error| error.to_string())?,
+    };
+    if survey.identity.is_none() || survey.newer.is_some() || survey.last > most {
         return Ok(None);
     }
     let mut written = Written::default();

@@ -1,0 +1,5 @@
+//! `bodies/black_box.rs` on whatever the fuzzer comes up with.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| oicq_fuzz::black_box::run(data));
