@@ -151,12 +151,26 @@ pub(super) struct Passwords {
 }
 
 impl Passwords {
-    /// Whether they wait in the order of their tickets, none of which is still to be given.
+    /// Whether each waits under its ticket, which was given to it alone, and each address has its turn.
     pub(super) fn are_in_order(&self) -> bool {
-        let mut all = self.at_work.iter().chain(&self.queue).map(|wanted| wanted.ticket);
-        let first = all.next().unwrap_or(self.tickets);
-        let last = all.try_fold(first, |last, ticket| (last < ticket).then_some(ticket));
-        last.is_some_and(|last| last <= self.tickets)
+        let Waiting { of_addresses, turns } = &self.waiting;
+        let has_turn = |address: &Key| turns.iter().filter(|turn| *turn == address).count() == 1;
+        let is_in_order = |(address, all): (&Key, &BTreeMap<u64, Wanted>)| {
+            has_turn(address)
+                && !all.is_empty()
+                && all.iter().all(|(ticket, wanted)| *ticket == wanted.ticket)
+        };
+        let mut tickets: Vec<_> = self.all().map(|wanted| wanted.ticket).collect();
+        tickets.sort_unstable();
+        turns.len() == of_addresses.len()
+            && of_addresses.iter().all(is_in_order)
+            && tickets.is_sorted_by(|one, next| one < next)
+            && tickets.last().is_none_or(|last| *last <= self.tickets)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Wanted> {
+        let waiting = self.waiting.of_addresses.values().flat_map(BTreeMap::values);
+        self.at_work.iter().chain(waiting)
     }
 
     /// Whether the password for which a connection waits is among them, for something that the connection's session
@@ -167,8 +181,7 @@ impl Passwords {
         connection: ConnectionId,
         session: Option<ServiceNumber>,
     ) -> bool {
-        let mut all = self.at_work.iter().chain(&self.queue);
-        let wanted = all.find(|wanted| wanted.ticket == ticket);
+        let wanted = self.all().find(|wanted| wanted.ticket == ticket);
         wanted.is_some_and(|wanted| {
             let fits = match wanted.purpose {
                 Purpose::Change { number, .. } => session == Some(number),
@@ -628,22 +641,38 @@ mod tests {
         Purpose::LogIn { number: ANN, mode: Presence::Online }
     }
 
+    fn waiting(all: impl IntoIterator<Item = Wanted>) -> Waiting {
+        let mut waiting = Waiting::default();
+        all.into_iter().for_each(|wanted| waiting.add(Key::Number(ANN), wanted));
+        waiting
+    }
+
     #[test]
-    fn passwords_wait_in_the_order_of_their_tickets() {
-        let in_order = |at_work: Option<u64>, queue: &[u64]| {
+    fn passwords_wait_under_their_own_tickets_in_turns() {
+        let passwords = |at_work: Option<u64>, others: &[u64]| {
             let at_work = at_work.map(|ticket| wanted(ticket, log_in()));
-            let queue = queue.iter().map(|ticket| wanted(*ticket, log_in())).collect();
-            Passwords { queue, at_work, tickets: 3 }.are_in_order()
+            let others = others.iter().map(|ticket| wanted(*ticket, log_in()));
+            Passwords { waiting: waiting(others), at_work, tickets: 3 }
         };
+        let in_order = |at_work, others: &[u64]| passwords(at_work, others).are_in_order();
         assert!(in_order(None, &[]) && in_order(Some(1), &[]) && in_order(Some(1), &[2, 3]));
-        assert!(!in_order(None, &[1, 4]) && !in_order(None, &[2, 1]) && !in_order(Some(1), &[1]));
-        assert!(!in_order(Some(4), &[]) && !in_order(Some(2), &[1, 3]));
+        assert!(!in_order(None, &[1, 4]) && !in_order(Some(1), &[1]) && !in_order(Some(4), &[]));
+        let broken = |change: fn(&mut Waiting)| {
+            let mut passwords = passwords(Some(1), &[2, 3]);
+            change(&mut passwords.waiting);
+            !passwords.are_in_order()
+        };
+        assert!(broken(|it| it.turns.clear()));
+        assert!(broken(|it| it.turns.push_back(Key::Number(ANN))));
+        assert!(broken(|it| it.of_addresses.clear()));
+        assert!(broken(|it| it.of_addresses.values_mut().for_each(BTreeMap::clear)));
+        assert!(broken(|it| it.iter_mut().for_each(|wanted| wanted.ticket -= 1)));
     }
 
     #[test]
     fn the_password_of_a_connection_fits_its_session() {
-        let queue = [wanted(2, change()), wanted(3, log_in())].into();
-        let passwords = Passwords { queue, at_work: Some(wanted(1, log_in())), tickets: 3 };
+        let waiting = waiting([wanted(2, change()), wanted(3, log_in())]);
+        let passwords = Passwords { waiting, at_work: Some(wanted(1, log_in())), tickets: 3 };
         let (connection, other) = (ConnectionId(7), ConnectionId(8));
         assert!(passwords.will_come(1, connection, None));
         assert!(passwords.will_come(2, connection, Some(ANN)));
