@@ -53,7 +53,20 @@ impl Failure {
 
 impl From<lexopt::Error> for Failure {
     fn from(error: lexopt::Error) -> Self {
-        Self::Usage(error.to_string())
+        Self::Usage(match error {
+            lexopt::Error::UnexpectedOption(option) => format!("{option}: there is no such option"),
+            lexopt::Error::UnexpectedArgument(value) => {
+                format!("{value:?} is one argument too many, expected an option or nothing")
+            }
+            lexopt::Error::UnexpectedValue { option, value } => {
+                format!("{option}: it takes no value, {value:?} was given")
+            }
+            lexopt::Error::MissingValue { option: Some(option) } => {
+                format!("{option}: expected a value behind it")
+            }
+            lexopt::Error::NonUnicodeValue(value) => format!("{value:?} was given, expected text"),
+            other => other.to_string(),
+        })
     }
 }
 

@@ -7,13 +7,15 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
-use lexopt::{Arg, Parser, ValueExt as _};
+use lexopt::{Arg, Parser};
 use oicq::cli::page::{Page, Row, terminal_width};
 use oicq::id::{Seq, ServiceNumber, UnixMillis};
 use oicq::state::EventKind;
 
 use crate::failure::Failure;
-use crate::options::{Format, VERSION, answer, parsed, positional, required};
+use crate::options::{
+    Format, VERSION, answer, not_expected, parsed, positional, required, text,
+};
 use crate::paint::Paint;
 use crate::source::{Beside, Happening, Nobody, Onlooker, Outcome, Source, Until};
 use crate::{black_box, state_view, times};
@@ -75,14 +77,14 @@ fn parse(parser: &mut Parser) -> Result<Option<Asked>, Failure> {
             }
             Arg::Long("from") => from = Seq(parsed(parser, "--from", "a sequence number")?),
             Arg::Long("until") => until.seq = Seq(parsed(parser, "--until", "a sequence number")?),
-            Arg::Long("at") => until.time = time(&parser.value()?.string()?)?,
+            Arg::Long("at") => until.time = time(&text(parser, "--at", times::FORMS)?)?,
             Arg::Long("user") => {
                 users.insert(ServiceNumber(parsed(parser, "--user", "a service number")?));
             }
             Arg::Long("kind") => {
-                kinds.insert(kind(&parser.value()?.string()?)?);
+                kinds.insert(kind(&text(parser, "--kind", "a kind of event")?)?);
             }
-            Arg::Long("format") => format = Format::parse(&parser.value()?.string()?)?,
+            Arg::Long("format") => format = Format::taken(parser)?,
             Arg::Long("black-box") => is_black_box = true,
             Arg::Long("connection") => {
                 connection = Some(parsed(parser, "--connection", "a connection as it is shown")?);
@@ -145,9 +147,7 @@ fn of_black_box(
 }
 
 fn time(text: &str) -> Result<UnixMillis, Failure> {
-    times::parse(text).ok_or_else(|| {
-        Failure::option("--at", format!("{text:?} was given, expected {}", times::FORMS))
-    })
+    times::parse(text).ok_or_else(|| not_expected("--at", text, times::FORMS))
 }
 
 fn kind(name: &str) -> Result<EventKind, Failure> {
