@@ -243,7 +243,9 @@ Sizes take KiB.
         let expected = "  -l, --listen ADDR\n      where to listen; may be\n      repeated\n      [127.0.0.1:8000]\n";
         assert!(page.contains(expected), "{page}");
         assert!(
-            page.contains("  --registration-mode-of-the-server\n        MODE\n      open or closed"),
+            page.contains(
+                "  --registration-mode-of-the-server\n        MODE\n      open or closed"
+            ),
             "{page}"
         );
     }

@@ -310,7 +310,7 @@ fn start(options: Options) -> Result<(), Failure> {
 
 fn read_password(path: &Path, charset: Charset) -> Result<SecretBuf, Failure> {
     let text = fs::read_to_string(path).map_err(|error| {
-        Failure::Failed(format!("cannot read the password file {}: {error}", path.display()))
+        Failure::cannot("read", format_args!("the password file {}", path.display()), &error)
     })?;
     Ok(fields::password(text.lines().next().unwrap_or_default(), charset))
 }
