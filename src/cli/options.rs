@@ -278,7 +278,11 @@ impl fmt::Display for OptionError {
                 write!(f, "{}:{line}: {wrong}", path.display())
             }
             Self::File { path, error } => {
-                write!(f, "cannot read the config file {}: {error}", path.display())
+                let path = path.display();
+                write!(
+                    f,
+                    "cannot read the config file {path}: {error}; name another behind --config, or none"
+                )
             }
         }
     }

@@ -313,7 +313,8 @@ fn show_newer(f: &mut fmt::Formatter<'_>, file: &std::path::Path, newer: &Newer)
     let Newer { version, features, flags } = newer;
     write!(
         f,
-        "{}: written by a newer program (format version {version}, features {features:#x}, flags {flags:#x})",
+        "{}: written by a newer program (format version {version}, features {features:#x}, flags {flags:#x}); \
+         use that program, or a newer one",
         file.display()
     )
 }

@@ -60,15 +60,23 @@ impl From<Failed> for ServerError {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Listen { address, error } => {
+                write!(f, "cannot listen on {address}: {error}; {}", where_to_listen(error))
+            }
             Self::Folder { folder, error } => {
-                write!(f, "cannot use the folder {}: {error}", folder.display())
+                let folder = folder.display();
+                write!(f, "cannot use the folder {folder}: {error}; {}", which_folder(error))
             }
             Self::Open { folder, error } => show_open(f, folder, error),
             Self::Journal(error) => {
                 write!(f, "{error}: stopped, nothing that is not on disk was answered")
             }
-            Self::System { doing, error } => write!(f, "cannot {doing}: {error}"),
+            Self::System { doing, error } => {
+                write!(
+                    f,
+                    "cannot {doing}: {error}; see what the system's own log says, and start again"
+                )
+            }
         }
     }
 }
@@ -101,11 +109,39 @@ fn show_open(
         }
         OpenError::Storage(failed) => match what_helps(failed) {
             Some(remedy) => write!(f, "{error}; {remedy}, and start again"),
-            None => write!(f, "{error}"),
+            None => write!(f, "{error}; {}", which_folder(&failed.error)),
         },
-        OpenError::InUse { .. } | OpenError::Newer { .. } | OpenError::Compacted => {
-            write!(f, "{error}")
+        OpenError::InUse { .. } => {
+            write!(f, "{error}; stop that one, or start with another folder behind --data")
         }
+        OpenError::Newer { .. } | OpenError::Compacted => write!(f, "{error}"),
+    }
+}
+
+/// What to do where the system does not let a server listen.
+fn where_to_listen(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program has the port: choose another with --listen, port 0 takes a free one"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: choose one that it has with --listen, 0.0.0.0 is all of them"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "this user may not have the port: choose one from 1024 on with --listen"
+        }
+        _ => "choose another address or port with --listen",
+    }
+}
+
+/// What to do where the folder cannot be used.
+fn which_folder(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "start as the user that it belongs to, or with another folder behind --data"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room, and start again",
+        _ => "start with another folder behind --data, or see to this one",
     }
 }
 

@@ -238,7 +238,15 @@ fn wrong_calls_have_status_2_and_failures_status_1() {
         (&["replay", path, "--kind", "party"], "--kind"),
         (&["replay", path, "--from", "x"], "--from"),
         (&["replay", path, "--user", "-1"], "--user"),
-        (&["stat", path, "--frob"], "--frob"),
+        (&["replay", path, "--from"], "--from: expected a sequence number behind it"),
+        (&["replay", path, "--from", "--digest"], "--from: expected a sequence number behind it"),
+        (&["replay", path, "--format"], "--format: expected text or json behind it"),
+        (&["replay", path, "--state=1"], "--state: it takes no value, \"1\" was given"),
+        (&["client", "--wait"], "--wait: expected a time such as 5s behind it"),
+        (&["client", "x:1", "y:1"], "\"y:1\" is one argument too many"),
+        (&["stat", path, "--frob"], "--frob: there is no such option; --help shows"),
+        (&["stat", path, "-x"], "-x: there is no such option; --help shows"),
+        (&["--frob"], "--frob: there is no such option; --help shows"),
         (&["verify", path, "again"], "again"),
     ];
     for (arguments, said) in wrong {

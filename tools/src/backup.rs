@@ -122,7 +122,7 @@ struct Done {
 /// Neither folder may be the other one or lie in it.
 fn check_places(folder: &Path, out: &Path) -> Result<(), Failure> {
     let real = |path: &Path| {
-        let cannot = |error| Failure::Failed(format!("cannot read {}: {error}", path.display()));
+        let cannot = |error| Failure::cannot("read", path.display(), &error);
         path.canonicalize().map_err(cannot)
     };
     let folder = real(folder)?;

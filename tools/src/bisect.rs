@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use indicatif::HumanCount;
-use lexopt::{Arg, Parser, ValueExt as _};
+use lexopt::{Arg, Parser};
 use oicq::cli::page::{Page, Row, terminal_width};
 use oicq::id::Seq;
 
@@ -58,7 +58,7 @@ fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
             Arg::Short('V') | Arg::Long("version") => {
                 return answer(parser, VERSION).map(|()| None);
             }
-            Arg::Long("format") => format = Format::parse(&parser.value()?.string()?)?,
+            Arg::Long("format") => format = Format::taken(parser)?,
             Arg::Value(value) if folder.is_none() => folder = Some(value),
             Arg::Value(value) => {
                 program = Some(value);

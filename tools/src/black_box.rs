@@ -111,9 +111,7 @@ fn check_pick(pick: Pick, source: &Source, seen: &Seen, ended: &Ended) -> Result
 pub(crate) fn recording(source: &Source) -> Result<Recording, Failure> {
     let folder = source.folder().join(FOLDER);
     let shown = folder.display();
-    let recording = source
-        .recording()
-        .map_err(|error| Failure::Failed(format!("cannot read {shown}: {error}")))?;
+    let recording = source.recording().map_err(|error| Failure::cannot("read", &shown, &error))?;
     match (recording.files(), recording.unreadable()) {
         ([], []) => Err(Failure::Failed(format!(
             "{shown}: there is no recording here; a server keeps one unless it was started with --black-box 0"

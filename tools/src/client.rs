@@ -39,7 +39,7 @@ use oicq::wire::Kind;
 use oicq::wire::server::Extensions;
 
 use crate::failure::Failure;
-use crate::options::{VERSION, answer};
+use crate::options::{VERSION, answer, text, value};
 use commands::Command;
 use output::Output;
 use run::{Runner, Settings, State};
@@ -111,23 +111,40 @@ fn parse(parser: &mut lexopt::Parser) -> Result<Call, Failure> {
             Arg::Short('h') | Arg::Long("help") => return Ok(Call::Help),
             Arg::Short('V') | Arg::Long("version") => return Ok(Call::Version),
             Arg::Long("charset") => {
-                options.charset = value(parser, "--charset", charset_of)?;
+                options.charset = read(parser, "--charset", "utf-8 or gb18030", charset_of)?;
             }
-            Arg::Long("downloads") => options.downloads = parser.value()?.into(),
+            Arg::Long("downloads") => {
+                options.downloads = value(parser, "--downloads", "DIR, a folder")?.into()
+            }
             Arg::Short('n') | Arg::Long("number") => {
-                options.number = Some(value(parser, "--number", number_of)?);
+                options.number =
+                    Some(read(parser, "--number", "a service number such as 10001", number_of)?);
             }
             Arg::Long("hidden") => options.hidden = true,
-            Arg::Long("password-file") => options.password_file = Some(parser.value()?.into()),
+            Arg::Long("password-file") => {
+                options.password_file = Some(value(parser, "--password-file", "FILE")?.into());
+            }
             Arg::Long("script") => options.script = true,
-            Arg::Long("kind") => options.kind = value(parser, "--kind", kind_of)?,
-            Arg::Long("pipeline") => options.window = value(parser, "--pipeline", window_of)?,
-            Arg::Long("wait") => options.wait_ms = value(parser, "--wait", time_of)?,
+            Arg::Long("kind") => {
+                options.kind = read(parser, "--kind", "user, web, fax, print or chat", kind_of)?
+            }
+            Arg::Long("pipeline") => {
+                options.window = read(parser, "--pipeline", "a number from 1 to 10000", window_of)?
+            }
+            Arg::Long("wait") => {
+                options.wait_ms = read(parser, "--wait", "a time such as 5s", time_of)?
+            }
             Arg::Long("reconnect") => {
-                options.reconnect_ms = Some(value(parser, "--reconnect", time_of)?);
+                options.reconnect_ms =
+                    Some(read(parser, "--reconnect", "a time such as 5s", time_of)?);
             }
             Arg::Long("extensions") => {
-                options.extensions = value(parser, "--extensions", extensions::parse_list)?;
+                options.extensions = read(
+                    parser,
+                    "--extensions",
+                    "all, none, or some of results,ids,presence",
+                    extensions::parse_list,
+                )?;
             }
             Arg::Value(address) if server.is_none() => server = Some(address.string()?),
             other => return Err(other.unexpected().into()),
@@ -139,13 +156,13 @@ fn parse(parser: &mut lexopt::Parser) -> Result<Call, Failure> {
 }
 
 /// An option's value, or an error that names the option.
-fn value<T>(
+fn read<T>(
     parser: &mut lexopt::Parser,
     name: &str,
+    expected: &str,
     read: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<T, Failure> {
-    let text = parser.value()?.string()?;
-    read(&text).map_err(|error| Failure::option(name, error))
+    read(&text(parser, name, expected)?).map_err(|error| Failure::option(name, error))
 }
 
 fn charset_of(text: &str) -> Result<Charset, String> {
@@ -294,7 +311,7 @@ fn start(options: Options) -> Result<(), Failure> {
 
 fn read_password(path: &Path, charset: Charset) -> Result<SecretBuf, Failure> {
     let text = fs::read_to_string(path).map_err(|error| {
-        Failure::Failed(format!("cannot read the password file {}: {error}", path.display()))
+        Failure::cannot("read", format_args!("the password file {}", path.display()), &error)
     })?;
     Ok(fields::password(text.lines().next().unwrap_or_default(), charset))
 }

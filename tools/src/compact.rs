@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use indicatif::{BinaryBytes, ProgressBar};
-use lexopt::{Arg, Parser, ValueExt as _};
+use lexopt::{Arg, Parser};
 use oicq::black_box::{FOLDER, is_box_name};
 use oicq::cli::page::{Page, Row, terminal_width};
 use oicq::compaction::{CompactionError, KeepSince, Plan, collect, replaceable};
@@ -20,7 +20,7 @@ use oicq::log::{
 };
 
 use crate::failure::{Failure, print, tell};
-use crate::options::{VERSION, answer, positional, required};
+use crate::options::{VERSION, answer, positional, required, text};
 use crate::source::{Source, failed as failed_to_read, progress};
 use crate::times;
 
@@ -56,7 +56,13 @@ fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
             Arg::Short('V') | Arg::Long("version") => {
                 return answer(parser, VERSION).map(|()| None);
             }
-            Arg::Long("keep-since") => keep_since = Some(point(&parser.value()?.string()?)?),
+            Arg::Long("keep-since") => {
+                keep_since = Some(point(&text(
+                    parser,
+                    "--keep-since",
+                    "a sequence number, a date or a time",
+                )?)?)
+            }
             Arg::Long("drop-black-box") => drop_black_box = true,
             Arg::Short('n') | Arg::Long("dry-run") => dry_run = true,
             Arg::Value(value) => positional(&mut folder, value, "DIR")?,

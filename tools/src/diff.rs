@@ -12,7 +12,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use lexopt::{Arg, Parser, ValueExt as _};
+use lexopt::{Arg, Parser};
 use oicq::cli::page::{Page, Row, terminal_width};
 use oicq::id::{Seq, ServiceNumber};
 use oicq::state::State;
@@ -57,7 +57,7 @@ fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
             Arg::Long("user") => {
                 users.insert(ServiceNumber(parsed(parser, "--user", "a service number")?));
             }
-            Arg::Long("format") => format = Format::parse(&parser.value()?.string()?)?,
+            Arg::Long("format") => format = Format::taken(parser)?,
             Arg::Value(value) if folder.is_none() => folder = Some(value),
             Arg::Value(value) if points.len() < 2 => points.push(point(value)?),
             Arg::Value(value) => {

@@ -40,8 +40,9 @@ impl Temporary {
         // No signal comes in between: whoever removes the folders has to wait for this.
         let mut folders = locked(&FOLDERS);
         let made = tempfile::Builder::new().prefix("oicq-tools-").tempdir();
-        let made = made
-            .map_err(|error| Failure::Failed(format!("cannot make a temporary folder: {error}")))?;
+        let made = made.map_err(|error| {
+            Failure::cannot("make", "a temporary folder (TMPDIR says where)", &error)
+        })?;
         folders.push(made.path().to_owned());
         Ok(Self(Some(made)))
     }

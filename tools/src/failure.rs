@@ -23,6 +23,11 @@ impl Failure {
         Self::Usage(format!("{name}: {error}"))
     }
 
+    /// The system refused to do something with a file or a folder.
+    pub(crate) fn cannot(doing: &str, what: impl Display, error: &io::Error) -> Self {
+        Self::Failed(format!("cannot {doing} {what}: {error}; {}", remedy(error)))
+    }
+
     /// What a failed write to standard output means.
     pub(crate) fn output(error: &io::Error) -> Self {
         match error.kind() {
@@ -51,9 +56,36 @@ impl Failure {
     }
 }
 
+/// What to do where the system refused something with a file or a folder.
+pub(crate) fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+            "is the path the right one?"
+        }
+        io::ErrorKind::PermissionDenied => "run this as the user that it belongs to",
+        io::ErrorKind::StorageFull => "make room on the disk, and run this again",
+        io::ErrorKind::QuotaExceeded => "make room within the quota, and run this again",
+        io::ErrorKind::ReadOnlyFilesystem => "name a place that can be written to",
+        _ => "the system's own log may say more; see to the disk, and run this again",
+    }
+}
+
 impl From<lexopt::Error> for Failure {
     fn from(error: lexopt::Error) -> Self {
-        Self::Usage(error.to_string())
+        Self::Usage(match error {
+            lexopt::Error::UnexpectedOption(option) => format!("{option}: there is no such option"),
+            lexopt::Error::UnexpectedArgument(value) => {
+                format!("{value:?} is one argument too many, expected an option or nothing")
+            }
+            lexopt::Error::UnexpectedValue { option, value } => {
+                format!("{option}: it takes no value, {value:?} was given")
+            }
+            lexopt::Error::MissingValue { option: Some(option) } => {
+                format!("{option}: expected a value behind it")
+            }
+            lexopt::Error::NonUnicodeValue(value) => format!("{value:?} was given, expected text"),
+            other => other.to_string(),
+        })
     }
 }
 

@@ -1,10 +1,11 @@
 //! What the commands' options have in common.
 
 use std::ffi::OsString;
+use std::fmt::{Debug, Display};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use lexopt::{Arg, Parser, ValueExt as _};
+use lexopt::{Arg, Parser};
 
 use oicq::cli::page::{Page, terminal_width};
 
@@ -21,14 +22,12 @@ pub(crate) enum Format {
 
 impl Format {
     /// Reads the value of `--format`.
-    pub(crate) fn parse(name: &str) -> Result<Self, Failure> {
-        match name {
+    pub(crate) fn taken(parser: &mut Parser) -> Result<Self, Failure> {
+        let expected = "text or json";
+        match &*text(parser, "--format", expected)? {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            other => Err(Failure::option(
-                "--format",
-                format!("{other:?} was given, expected text or json"),
-            )),
+            other => Err(not_expected("--format", other, expected)),
         }
     }
 }
@@ -74,7 +73,7 @@ pub(crate) fn places_and_format<const N: usize>(
             Arg::Short('V') | Arg::Long("version") => {
                 return answer(parser, VERSION).map(|()| None);
             }
-            Arg::Long("format") => format = Format::parse(&parser.value()?.string()?)?,
+            Arg::Long("format") => format = Format::taken(parser)?,
             Arg::Long(name) if flag(name) => {}
             Arg::Value(value) => {
                 let at = values.iter().position(Option::is_none).unwrap_or(N - 1);
@@ -96,10 +95,41 @@ pub(crate) fn parsed<T: FromStr>(
     name: &str,
     expected: &str,
 ) -> Result<T, Failure> {
-    let value = parser.value()?.string()?;
-    value
-        .parse()
-        .map_err(|_| Failure::option(name, format!("{value:?} was given, expected {expected}")))
+    let value = text(parser, name, expected)?;
+    value.parse().map_err(|_| not_expected(name, value, expected))
+}
+
+/// The value of an option, of which this is expected: behind `=`, or the next argument unless that is an option
+/// itself.
+pub(crate) fn value(
+    parser: &mut Parser,
+    name: &str,
+    expected: impl Display,
+) -> Result<OsString, Failure> {
+    if let Some(value) = parser.optional_value() {
+        return Ok(value);
+    }
+    let missing = || Failure::option(name, format!("expected {expected} behind it"));
+    let value = parser.value().map_err(|_| missing())?;
+    let bytes = value.as_encoded_bytes();
+    let is_option =
+        bytes.first() == Some(&b'-') && bytes.get(1).is_some_and(|it| !it.is_ascii_digit());
+    if is_option { Err(missing()) } else { Ok(value) }
+}
+
+/// The same, as text.
+pub(crate) fn text(
+    parser: &mut Parser,
+    name: &str,
+    expected: impl Display,
+) -> Result<String, Failure> {
+    let value = value(parser, name, &expected)?;
+    value.into_string().map_err(|value| not_expected(name, value, expected))
+}
+
+/// The value of an option is another than what was expected.
+pub(crate) fn not_expected(name: &str, value: impl Debug, expected: impl Display) -> Failure {
+    Failure::option(name, format!("{value:?} was given, expected {expected}"))
 }
 
 /// Names of which one is expected, in words.

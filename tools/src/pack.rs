@@ -156,9 +156,7 @@ fn first_event(source: &Source, recording: &Recording, log_id: u64) -> Result<Se
 
 fn opened(source: &Source) -> Result<Recording, Failure> {
     let folder = source.folder().join(FOLDER);
-    source
-        .recording()
-        .map_err(|error| Failure::Failed(format!("cannot read {}: {error}", folder.display())))
+    source.recording().map_err(|error| Failure::cannot("read", folder.display(), &error))
 }
 
 /// Copies everything as it is.

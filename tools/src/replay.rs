@@ -7,13 +7,13 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
-use lexopt::{Arg, Parser, ValueExt as _};
+use lexopt::{Arg, Parser};
 use oicq::cli::page::{Page, Row, terminal_width};
 use oicq::id::{Seq, ServiceNumber, UnixMillis};
 use oicq::state::EventKind;
 
 use crate::failure::Failure;
-use crate::options::{Format, VERSION, answer, parsed, positional, required};
+use crate::options::{Format, VERSION, answer, not_expected, parsed, positional, required, text};
 use crate::paint::Paint;
 use crate::source::{Beside, Happening, Nobody, Onlooker, Outcome, Source, Until};
 use crate::{black_box, state_view, times};
@@ -24,12 +24,17 @@ pub(crate) const ARGUMENTS: &str = "DIR";
 pub(crate) const ABOUT: &str =
     "run a log through the server's own state machine, and show what happens";
 
-/// What is shown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Show {
-    Events,
-    State,
-    Digest,
+/// What is shown: the events, or in their place what they have come to, the state before the digest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Show {
+    state: bool,
+    digest: bool,
+}
+
+impl Show {
+    const fn events(self) -> bool {
+        !self.state && !self.digest
+    }
 }
 
 #[derive(Debug)]
@@ -63,7 +68,7 @@ fn parse(parser: &mut Parser) -> Result<Option<Asked>, Failure> {
     let mut folder: Option<OsString> = None;
     let (mut from, mut until) = (Seq::ZERO, Until::END);
     let (mut users, mut kinds) = (BTreeSet::new(), BTreeSet::new());
-    let (mut format, mut show) = (Format::Text, Show::Events);
+    let (mut format, mut show) = (Format::Text, Show::default());
     let (mut is_black_box, mut connection) = (false, None);
     while let Some(arg) = parser.next()? {
         match arg {
@@ -75,20 +80,20 @@ fn parse(parser: &mut Parser) -> Result<Option<Asked>, Failure> {
             }
             Arg::Long("from") => from = Seq(parsed(parser, "--from", "a sequence number")?),
             Arg::Long("until") => until.seq = Seq(parsed(parser, "--until", "a sequence number")?),
-            Arg::Long("at") => until.time = time(&parser.value()?.string()?)?,
+            Arg::Long("at") => until.time = time(&text(parser, "--at", times::FORMS)?)?,
             Arg::Long("user") => {
                 users.insert(ServiceNumber(parsed(parser, "--user", "a service number")?));
             }
             Arg::Long("kind") => {
-                kinds.insert(kind(&parser.value()?.string()?)?);
+                kinds.insert(kind(&text(parser, "--kind", "a kind of event")?)?);
             }
-            Arg::Long("format") => format = Format::parse(&parser.value()?.string()?)?,
+            Arg::Long("format") => format = Format::taken(parser)?,
             Arg::Long("black-box") => is_black_box = true,
             Arg::Long("connection") => {
                 connection = Some(parsed(parser, "--connection", "a connection as it is shown")?);
             }
-            Arg::Long("state") => show = Show::State,
-            Arg::Long("digest") => show = Show::Digest,
+            Arg::Long("state") => show.state = true,
+            Arg::Long("digest") => show.digest = true,
             Arg::Value(value) => positional(&mut folder, value, "DIR")?,
             other => return Err(other.unexpected().into()),
         }
@@ -106,13 +111,6 @@ fn parse(parser: &mut Parser) -> Result<Option<Asked>, Failure> {
         let error = format!("{from} lies behind --until {}", until.seq);
         return Err(Failure::option("--from", error));
     }
-    let filters =
-        from > Seq::ZERO || !kinds.is_empty() || (show == Show::Digest && !users.is_empty());
-    if show != Show::Events && filters {
-        let reason = "it is of everything up to --until or --at, expected no --from and no --kind";
-        let name = if show == Show::State { "--state" } else { "--digest" };
-        return Err(Failure::option(name, reason));
-    }
     Ok(Some(Asked::Log(Options { folder, from, until, users, kinds, format, show })))
 }
 
@@ -122,10 +120,8 @@ fn of_black_box(
     connection: Option<black_box::Name>,
 ) -> Result<black_box::Options, Failure> {
     let Options { folder, from, until, users, kinds, format, show } = options;
-    let is_of_log = from > Seq::ZERO
-        || until.time != Until::END.time
-        || !kinds.is_empty()
-        || show == Show::Digest;
+    let is_of_log =
+        from > Seq::ZERO || until.time != Until::END.time || !kinds.is_empty() || show.digest;
     if is_of_log {
         let error = "it goes with --until, --connection, --user, --state and --format, and with no other option";
         return Err(Failure::option("--black-box", error));
@@ -140,14 +136,11 @@ fn of_black_box(
             return Err(Failure::option("--black-box", error));
         }
     };
-    let shows_state = show == Show::State;
-    Ok(black_box::Options { folder, until: until.seq.0, pick, shows_state, format })
+    Ok(black_box::Options { folder, until: until.seq.0, pick, shows_state: show.state, format })
 }
 
 fn time(text: &str) -> Result<UnixMillis, Failure> {
-    times::parse(text).ok_or_else(|| {
-        Failure::option("--at", format!("{text:?} was given, expected {}", times::FORMS))
-    })
+    times::parse(text).ok_or_else(|| not_expected("--at", text, times::FORMS))
 }
 
 fn kind(name: &str) -> Result<EventKind, Failure> {
@@ -179,7 +172,11 @@ fn page() -> Page {
                     "--state",
                     "at the end, the whole state instead of the events; with --user, of these users",
                 ),
-                Row::new("--digest", "at the end, the state's digest and the last sequence number"),
+                Row::new(
+                    "--digest",
+                    "at the end, the state's digest and the last sequence number instead of the events; with --state, \
+                     behind the state",
+                ),
                 Row::new("-h, --help", "this page"),
                 Row::new("-V, --version", "the version"),
             ],
@@ -216,7 +213,8 @@ fn page() -> Page {
         )
         .note(
             "An event is shown if it passes all filters: it lies in the stretch, concerns one of the users, and is \
-             of one of the kinds. What was before the stretch is still applied.",
+             of one of the kinds. All others are still applied: state and digest are those of every event up to \
+             --until or --at, whatever is filtered.",
         )
         .note(format!("Kinds of events: {names}."))
         .note(format!("TIME is {}. A date is its first moment.", times::FORMS))
@@ -238,21 +236,20 @@ fn replay(options: &Options) -> Result<(), Failure> {
     check_stretch(options, &source)?;
     let paint = Paint::on(&io::stdout());
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    let outcome = match options.show {
-        Show::Events => source.watch(
-            options.until,
-            &mut Events { options, paint, out: &mut out, beside: Beside::default() },
-        )?,
-        Show::State | Show::Digest => source.watch(options.until, &mut Nobody)?,
+    let Options { until, ref users, format, show, .. } = *options;
+    let outcome = if show.events() {
+        let mut events = Events { options, paint, out: &mut out, beside: Beside::default() };
+        source.watch(until, &mut events)?
+    } else {
+        source.watch(until, &mut Nobody)?
     };
-    let written = match options.show {
-        Show::Events => Ok(()),
-        Show::State => {
-            let (users, format) = (&options.users, options.format);
-            state_view::write(&source, &outcome, users, format, paint, &mut out)?
-        }
-        Show::Digest => digest(&outcome, options.format, &mut out),
-    };
+    let mut written = Ok(());
+    if show.state {
+        written = state_view::write(&source, &outcome, users, format, paint, &mut out)?;
+    }
+    if show.digest {
+        written = written.and_then(|()| digest(&outcome, format, &mut out));
+    }
     written.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))?;
     source.check_agreement(&outcome.state)
 }
@@ -304,7 +301,7 @@ fn selects(options: &Options, happening: &Happening<'_>) -> bool {
 fn check_stretch(options: &Options, source: &Source) -> Result<(), Failure> {
     let base = source.base_seq()?;
     let asked = if options.from == Seq::ZERO { options.until.seq } else { options.from };
-    if options.show == Show::Events && base > Seq::ZERO && asked <= base {
+    if options.show.events() && base > Seq::ZERO && asked <= base {
         return Err(source.dropped(format_args!("sequence number {asked}"), base.next()));
     }
     Ok(())

@@ -21,7 +21,7 @@ use oicq::log::{
 use oicq::state::{Event, MonitoringRecord, Stamp, State, Waiting};
 
 use crate::ending::Temporary;
-use crate::failure::Failure;
+use crate::failure::{Failure, remedy};
 use crate::pack;
 use crate::salvage::{Salvaged, Sink, Survey, survey, walk};
 use crate::show::Time;
@@ -137,9 +137,7 @@ impl Source {
         let place = unpacked.as_ref().map_or(path, Temporary::path);
         let storage = DiskStorage::read_only(place).called(path);
         let shown = path.display();
-        let names = storage
-            .list()
-            .map_err(|error| Failure::Failed(format!("cannot read {shown}: {error}")))?;
+        let names = storage.list().map_err(|error| Failure::cannot("read", &shown, &error))?;
         if !names.iter().any(|name| is_log(name)) {
             return Err(Failure::Failed(format!(
                 "{shown}: there is no log here; name the folder that oicqd was given with --data"
@@ -444,7 +442,7 @@ impl Texts<'_> {
             let file = self.source.folder.join(name);
             match error.kind() {
                 ErrorKind::NotFound => failed(ReadError::Compacted),
-                _ => Failure::Failed(format!("cannot read {}: {error}", file.display())),
+                _ => Failure::cannot("read", file.display(), &error),
             }
         })?;
         bytes.truncate(read);
@@ -475,7 +473,12 @@ fn base_seq(reader: &Reader<'_, DiskStorage>) -> Seq {
 
 /// A log that cannot be read on.
 pub(crate) fn failed(error: oicq::log::ReadError) -> Failure {
-    Failure::Failed(error.to_string())
+    match &error {
+        oicq::log::ReadError::Storage(failed) => {
+            Failure::Failed(format!("{error}; {}", remedy(&failed.error)))
+        }
+        _ => Failure::Failed(error.to_string()),
+    }
 }
 
 /// A bar on standard error that shows itself on a terminal, and only if the work takes a while.

@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use lexopt::{Arg, Parser, ValueExt as _};
+use lexopt::{Arg, Parser};
 use oicq::cli::page::{Page, Row, terminal_width};
 use oicq::id::{Seq, ServiceNumber, UnixMillis};
 use oicq::state::{Event, State};
@@ -86,7 +86,7 @@ pub(crate) fn run(parser: &mut Parser) -> Result<(), Failure> {
                 return answer(parser, &page().render(terminal_width()));
             }
             Arg::Short('V') | Arg::Long("version") => return answer(parser, VERSION),
-            Arg::Long("format") => format = Format::parse(&parser.value()?.string()?)?,
+            Arg::Long("format") => format = Format::taken(parser)?,
             Arg::Value(value) if folder.is_none() => folder = Some(value),
             Arg::Value(value) if question.is_none() => question = Some(question_of(&value)?),
             Arg::Value(value) => values.push(value),

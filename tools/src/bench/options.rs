@@ -21,7 +21,7 @@ use super::load::broadcast::RECEIVERS_MAX;
 use super::relay::Sort;
 use super::round::Length;
 use crate::failure::Failure;
-use crate::options::{Format, VERSION, answer, one_of, parsed, required};
+use crate::options::{Format, VERSION, answer, one_of, parsed, required, text, value};
 
 /// What the command takes, for the list of commands.
 pub(crate) const ARGUMENTS: &str = "ADDR";
@@ -186,31 +186,33 @@ fn is_at_rest(parser: &mut Parser) -> bool {
 impl Draft {
     fn take(&mut self, name: &str, parser: &mut Parser) -> Result<(), Failure> {
         match name {
-            "serve" => self.serve = Some(parser.value()?.into()),
-            "load" => self.load = Some(parser.value()?.string()?),
+            "serve" => self.serve = Some(value(parser, "--serve", "PROGRAM, a server's")?.into()),
+            "load" => self.load = Some(text(parser, "--load", "pairs, broadcast, idle or login")?),
             "pairs" => self.pairs = Some(count(parser, "--pairs", USERS_MAX)?),
             "under-way" => self.under_way = Some(count(parser, "--under-way", 1 << 20)?),
             "bytes" => self.bytes = Some(count(parser, "--bytes", MESSAGE_BYTES)?),
             "rate" => self.rate = Some(count(parser, "--rate", 1 << 32)? as u64),
             "receivers" => self.receivers = Some(count(parser, "--receivers", RECEIVERS_MAX)?),
             "connections" => self.connections = Some(count(parser, "--connections", USERS_MAX)?),
-            "clients" => self.clients = Some(parser.value()?.string()?),
+            "clients" => self.clients = Some(text(parser, "--clients", "base or extended")?),
             "rounds" => self.rounds = Some(count(parser, "--rounds", 100_000)?),
             "duration" => self.duration_ns = Some(time(parser, "--duration")?),
             "warm-up" => self.warm_up_ns = Some(time(parser, "--warm-up")?),
             "messages" => self.messages = Some(count(parser, "--messages", usize::MAX)? as u64),
             "ceiling" => self.ceiling = true,
             "table" => self.table = true,
-            "attack" => self.attack = Some(parser.value()?.string()?),
-            "relay" => self.relay = Some(sort(&parser.value()?.string()?)?),
-            "dir" => self.folder = Some(parser.value()?.into()),
+            "attack" => {
+                self.attack = Some(text(parser, "--attack", "the name of an attack, or list")?)
+            }
+            "relay" => self.relay = Some(sort(&text(parser, "--relay", "bare or durable")?)?),
+            "dir" => self.folder = Some(value(parser, "--dir", "DIR, a folder")?.into()),
             "users" => {
                 let expected = "the number of the first of the users that exist";
                 self.first_user = Some(parsed(parser, "--users", expected)?);
             }
             "patience" => self.patience_ns = Some(time(parser, "--patience")?),
-            "format" => self.format = Some(Format::parse(&parser.value()?.string()?)?),
-            "plot" => self.plot = Some(parser.value()?.into()),
+            "format" => self.format = Some(Format::taken(parser)?),
+            "plot" => self.plot = Some(value(parser, "--plot", "FILE, which is written")?.into()),
             "yes-i-own-this-server" => self.is_own_server = true,
             other => return Err(Arg::Long(other).unexpected().into()),
         }
@@ -457,7 +459,7 @@ fn count(parser: &mut Parser, name: &str, max: usize) -> Result<usize, Failure> 
 }
 
 fn time(parser: &mut Parser, name: &str) -> Result<u64, Failure> {
-    let value = parser.value()?.string()?;
+    let value = text(parser, name, "a time with its unit, such as 500ms, 30s or 5min")?;
     let ms = parse_time(&value).map_err(|error| Failure::option(name, error))?;
     Ok(ms.saturating_mul(NS_PER_MS))
 }

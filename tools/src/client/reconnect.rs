@@ -120,7 +120,9 @@ impl Runner {
             Err(error) => {
                 let (now, server) = (now(), &self.settings.server);
                 if now >= returning.until {
-                    return Err(Failure::Failed(format!("cannot connect to {server}: {error}")));
+                    return Err(Failure::Failed(format!(
+                        "cannot connect to {server}: {error}; is the server running?"
+                    )));
                 }
                 returning.rest(now);
                 Ok(())

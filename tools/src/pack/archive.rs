@@ -50,7 +50,7 @@ pub(super) fn exists(out: &Path) -> Failure {
 }
 
 fn cannot_write(out: &Path, error: &io::Error) -> Failure {
-    Failure::Failed(format!("cannot write {}: {error}", out.display()))
+    Failure::cannot("write", out.display(), error)
 }
 
 fn write_to(folder: &Path, file: File) -> io::Result<u64> {
@@ -112,7 +112,7 @@ pub(crate) fn unpack(file: &Path) -> Result<Temporary, Failure> {
 
 fn unpack_to(file: &Path, folder: &Path) -> Result<(), Failure> {
     let shown = file.display();
-    let unread = |error| Failure::Failed(format!("cannot read {shown}: {error}"));
+    let unread = |error| Failure::cannot("read", &shown, &error);
     let wrong = |error: io::Error| {
         Failure::Failed(format!(
             "{shown}: it is no whole file that oicq-tools pack has made: {error}"

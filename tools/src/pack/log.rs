@@ -82,7 +82,7 @@ impl PackedLog {
 }
 
 fn create(folder: &Path) -> Result<DiskStorage, Failure> {
-    let cannot = |error| Failure::Failed(format!("cannot write to {}: {error}", folder.display()));
+    let cannot = |error| Failure::cannot("write to", folder.display(), &error);
     DiskStorage::create(folder).map_err(cannot)
 }
 

@@ -94,7 +94,7 @@ fn prove(folder: &Path, real: &Ended) -> Result<(), Failure> {
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::Failed(format!("cannot write {}: {error}", path.display()))
+    Failure::cannot("write", path.display(), error)
 }
 
 /// Which search: begun at a step, or under way where a file begins.

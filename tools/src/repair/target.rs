@@ -59,7 +59,7 @@ impl Target {
         if !folder.exists() {
             return Ok(target);
         }
-        let cannot = |error| Failure::Failed(format!("cannot read {shown}: {error}"));
+        let cannot = |error| Failure::cannot("read", &shown, &error);
         let mut is_locked = false;
         for entry in fs::read_dir(folder).map_err(cannot)? {
             let name = entry.map_err(cannot)?.file_name();
@@ -334,7 +334,7 @@ fn write_base(
     text: &mut Text<'_>,
 ) -> Result<(), Failure> {
     let folder = target.folder.display().to_string();
-    let cannot = |error| Failure::Failed(format!("cannot make {folder}: {error}"));
+    let cannot = |error| Failure::cannot("make", &folder, &error);
     drop(DiskStorage::create(&target.folder).map_err(cannot)?);
     let storage = target.lock()?;
     let unwritten = |failed: Failed| unwritten(&folder, &failed.into());

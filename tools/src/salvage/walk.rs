@@ -236,9 +236,7 @@ struct Texts<'a, S: Storage> {
 impl<S: Storage> Texts<'_, S> {
     fn read(&mut self, waiting: &Waiting, out: &mut Vec<u8>) -> Result<(), Failure> {
         let path = self.storage.path(&self.name);
-        let failed = |error: std::io::Error| {
-            Failure::Failed(format!("cannot read {}: {error}", path.display()))
-        };
+        let failed = |error: std::io::Error| Failure::cannot("read", path.display(), &error);
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(self.storage.open(&self.name, Access::Read).map_err(failed)?),

@@ -54,6 +54,29 @@ fn filters_hold_together() {
 }
 
 #[test]
+fn states_and_digests_are_of_all_events_whatever_is_filtered() {
+    let until = ["replay", "$LOG", "--until", "300"];
+    let plain = |show: &[&str]| answers(&golden(), &[&until[..], show].concat());
+    let (state, digest) = (plain(&["--state"]), plain(&["--digest"]));
+    assert_eq!(digest.lines().count(), 1);
+    let filters: [&[&str]; 3] =
+        [&["--from", "200"], &["--kind", "friend-added"], &["--from", "9", "--kind", "delivered"]];
+    for filter in filters {
+        assert_eq!(plain(&[&["--state"], filter].concat()), state, "{filter:?}");
+        assert_eq!(plain(&[&["--digest"], filter].concat()), digest, "{filter:?}");
+    }
+    assert_eq!(plain(&["--digest", "--user", "10001"]), digest);
+    for both in [["--state", "--digest"], ["--digest", "--state"]] {
+        assert_eq!(plain(&both), format!("{state}{digest}"), "the digest behind the state");
+        let both = objects(&golden(), &[&until[..], &both].concat());
+        assert_eq!(
+            (both.len(), &both[0]["last_seq"], &both[1]["seq"]),
+            (2, &300.into(), &300.into())
+        );
+    }
+}
+
+#[test]
 fn an_end_of_monitoring_concerns_whoever_was_monitored() {
     let ends = |user| seqs(&["--user", user, "--kind", "monitoring-ended"]);
     assert_eq!(

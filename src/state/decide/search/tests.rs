@@ -555,9 +555,8 @@ fn statements_end_at_their_limits() {
     let operand = |n| format!("{}age{} = 20", "(".repeat(n), ")".repeat(n));
     let nots = |n| format!("{}age = 20", "NOT ".repeat(n));
     // Where the level too many begins: behind the word or the parenthesis that makes it.
-    let ways: [(&dyn Fn(usize) -> String, usize); 3] =
-        [(&parentheses, 33), (&operand, 33), (&nots, 4 * 33)];
-    for (deep, at) in ways {
+    let ways: [fn(usize) -> String; 3] = [parentheses, operand, nots];
+    for (deep, at) in ways.into_iter().zip([33, 33, 4 * 33]) {
         assert_eq!(users.find_where(&deep(STATEMENT_LEVELS)), [0, 4]);
         let refused = format!("SELECT * FROM users WHERE {}", deep(STATEMENT_LEVELS + 1));
         let at = "SELECT * FROM users WHERE ".len() + at + 1;
