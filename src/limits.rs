@@ -59,15 +59,15 @@ pub const SLOW_TIMEOUT_MS: u64 = 30_000;
 pub const SHUTDOWN_MS: u64 = 10_000;
 /// How long a connection that was told why it is closed may take to hang up, in milliseconds.
 pub const LINGER_MS: u64 = 2_000;
-/// How long a connection that is closed may take to read all that waits for it, in milliseconds, as long as it takes some
-/// of it within the time that any other has for that: the most that can wait gets there at 28 KiB a second, and
+/// How long a connection that is closed may take to read all that waits for it, in milliseconds, as long as it takes
+/// some of it within the time that any other has for that: the most that can wait gets there at 28 KiB a second, and
 /// whoever takes a byte at a time holds a connection for no longer.
 pub const FLUSH_MS: u64 = 5 * 60_000;
 
 /// The window in which failed logins, registrations and connections are counted, in milliseconds.
 pub const RATE_WINDOW_MS: u64 = 60_000;
-/// Connections of an address that come within this time, in milliseconds, are counted together, and count as if they had
-/// come with the last of them: a minute of any address is some hundred bytes.
+/// Connections of an address that come within this time, in milliseconds, are counted together, and count as if they
+/// had come with the last of them: a minute of any address is some hundred bytes.
 pub const RATE_SLOT_MS: u64 = 4_000;
 /// Failed logins in a window, for a number or an address, unless told otherwise.
 pub const LOGIN_FAILURES: u32 = 5;

@@ -128,8 +128,8 @@ impl Charset {
         if text.is_empty() { rest } else { Cow::Owned(text + &rest) }
     }
 
-    /// Where 80 hex stands by itself, which GB18030 has no character for: browsers take it for the euro sign, and so does
-    /// the decoder, which is made for them.
+    /// Where 80 hex stands by itself, which GB18030 has no character for: browsers take it for the euro sign, and so
+    /// does the decoder, which is made for them.
     fn find_lone_80(self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {

@@ -22,7 +22,8 @@ use crate::wire::server::Presence;
 pub(super) struct Untold {
     /// With whom a file transfer has ended.
     transfers: BTreeSet<ServiceNumber>,
-    /// Friends that may be seen otherwise, and how they were when that was last told; `None`: they are told in any case.
+    /// Friends that may be seen otherwise, and how they were when that was last told; `None`: it is told in any
+    /// case.
     friends: BTreeMap<ServiceNumber, Option<Presence>>,
 }
 
