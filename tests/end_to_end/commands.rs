@@ -255,6 +255,7 @@ fn errors_in_a_config_file_name_the_file_and_the_line() {
     let (status, errors) = fails(&data, &["-c", missing.to_str().unwrap()]);
     assert_eq!((status, errors.lines().count()), (Some(1), 1), "{errors}");
     assert!(errors.contains(missing.to_str().unwrap()), "{errors}");
+    assert!(errors.contains("name another behind --config"), "what to do: {errors}");
     assert!(!data.exists(), "nothing has been made");
 }
 
@@ -266,6 +267,7 @@ fn a_port_in_use_is_named() {
     let (status, errors) = fails(folder.path(), &["--listen", &address]);
     assert_eq!((status, errors.lines().count()), (Some(1), 1), "{errors}");
     assert!(errors.contains(&address), "{errors}");
+    assert!(errors.contains("choose another with --listen"), "what to do: {errors}");
     server.user("ann");
 }
 

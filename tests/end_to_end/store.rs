@@ -80,6 +80,7 @@ fn a_folder_in_use_is_named_and_left_alone() {
     assert_eq!(status, Some(1), "{errors}");
     one_line(&errors);
     assert!(errors.contains(server.data().to_str().unwrap()), "{errors}");
+    assert!(errors.contains("stop that one"), "what to do: {errors}");
     ann.tell(ann.own, "still here");
     server.stop();
 }
@@ -94,6 +95,7 @@ fn a_folder_that_cannot_be_is_named() {
         assert_eq!(status, Some(1), "{errors}");
         one_line(&errors);
         assert!(errors.contains(data.to_str().unwrap()), "{errors}");
+        assert!(errors.contains("another folder behind --data"), "what to do: {errors}");
     }
     assert_eq!(fs::read(&file).unwrap(), b"x");
 }

@@ -261,6 +261,7 @@ fn wrong_calls_have_status_2_and_failures_status_1() {
             assert_eq!((status, &*out), (Some(1), ""), "{command}: {errors}");
             assert_eq!(errors.lines().count(), 1, "{errors}");
             assert!(errors.contains(data.to_str().unwrap()), "{errors}");
+            assert!(errors.contains("; "), "what to do: {errors}");
         }
         assert!(!nothing.exists(), "a tool makes no folder");
     }
