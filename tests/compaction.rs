@@ -13,7 +13,9 @@ use disk::MemDisk;
 use kit::golden::log_folder;
 use oicq::compaction::{CompactionError, KeepSince, Plan, collect};
 use oicq::id::{GroupNumber, MonoMillis, Place, Seq, ServiceNumber, UnixMillis};
-use oicq::log::{AdoptError, Durability, Log, OpenError, Options, Reader, Step, format};
+use oicq::log::{
+    AdoptError, Durability, End, Log, OpenError, Options, Reader, Resumed, Step, format,
+};
 use oicq::state::{Digest, Event, RecordError, Stamp, State};
 
 const OPTIONS: Options =
@@ -309,6 +311,37 @@ fn a_stray_name_takes_nothing_away() {
     log.look_for_base().unwrap();
     assert!(!log.is_adopting());
     assert!(files.keys().all(|name| disk.files().contains_key(name)));
+}
+
+#[test]
+fn a_base_under_another_name_is_damage_and_no_news() {
+    let disk = golden();
+    compact(&disk, None).unwrap();
+    let files = disk.files();
+    let name = files.keys().find(|name| name.ends_with(".base")).unwrap();
+    for others in [true, false] {
+        let disk = MemDisk::with_files(&files);
+        disk.put("00000000004294967296.base", disk.take(name));
+        if !others {
+            let names = files.keys().filter(|other| *other != name);
+            names.for_each(|other| drop(disk.take(other)));
+        }
+        let (mut reader, _) = Reader::open_lenient(&disk).unwrap();
+        let mut damaged = 0;
+        loop {
+            match reader.next_batch().unwrap() {
+                Step::Batch(_) => {}
+                Step::End(End::Damaged(_)) => {
+                    damaged += 1;
+                    if matches!(reader.resume().unwrap(), Resumed::Finished { .. }) {
+                        break;
+                    }
+                }
+                Step::End(_) => break,
+            }
+        }
+        assert!(damaged > 0, "with the files behind it: {others}");
+    }
 }
 
 #[test]
