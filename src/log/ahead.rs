@@ -173,6 +173,7 @@ impl<S: Storage> Log<S> {
         }
         Prepared::begin(&self.storage, size)?.finish(&self.storage).map(Some)
     }
+
     pub(super) fn full_or_failed(&mut self, failed: Failed) -> AppendError {
         if failed.is_full() {
             self.wait_for_room();

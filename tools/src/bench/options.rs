@@ -26,7 +26,8 @@ use crate::options::{Format, VERSION, answer, one_of, parsed, required, text, va
 /// What the command takes, for the list of commands.
 pub(crate) const ARGUMENTS: &str = "ADDR";
 /// What it does, for the list of commands.
-pub(crate) const ABOUT: &str = "load on a server: messages a second, latencies, memory of sessions";
+pub(crate) const ABOUT: &str =
+    "load on a server: messages a second, latencies, memory of sessions, attacks";
 
 /// What to do.
 pub(crate) enum Call {
@@ -476,8 +477,8 @@ fn page() -> Page {
             "Puts load on the server at ADDR, such as 127.0.0.1:8000, and measures what it does. \
              Users are registered for it and stay there: take a server whose data may be thrown \
              away. With --serve, PROGRAM (an oicqd) is started for the measurement alone, without \
-             limits on what users may do, with its data in a new folder that is removed \
-             afterwards. Every message is checked byte by byte: one that is lost, doubled, \
+             limits on what users may do (with its usual ones beside an attack), and with its data in a \
+             new folder that is removed afterwards. Every message is checked byte by byte: one that is lost, doubled, \
              changed or out of order fails the measurement.",
         )
         .section("The load", load_rows())
@@ -596,7 +597,7 @@ fn measurement_rows() -> Vec<Row> {
         ),
         Row::new(
             "--attack NAME",
-            "attacks, and says what two honest users notice of it, who exchange messages; list says \
+            "attacks, and says what honest users notice of it: one writes to another, and somebody logs in; list says \
              which attacks there are",
         ),
         Row::new(
