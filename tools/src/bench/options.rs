@@ -477,9 +477,9 @@ fn page() -> Page {
             "Puts load on the server at ADDR, such as 127.0.0.1:8000, and measures what it does. \
              Users are registered for it and stay there: take a server whose data may be thrown \
              away. With --serve, PROGRAM (an oicqd) is started for the measurement alone, without \
-             limits on what users may do (with its usual ones beside an attack), and with its data in a \
-             new folder that is removed afterwards. Every message is checked byte by byte: one that is lost, doubled, \
-             changed or out of order fails the measurement.",
+             limits on what users may do (or with its usual ones, for an attack), in a new folder \
+             that is removed afterwards. Every message is checked byte by byte: one that is lost, \
+             doubled, changed or out of order fails the measurement.",
         )
         .section("The load", load_rows())
         .section("The measurement", measurement_rows())
@@ -597,8 +597,7 @@ fn measurement_rows() -> Vec<Row> {
         ),
         Row::new(
             "--attack NAME",
-            "attacks, and says what honest users notice of it: one writes to another, and somebody logs in; list says \
-             which attacks there are",
+            "attacks, and says what honest users notice of it; list says which attacks there are",
         ),
         Row::new(
             "--dir DIR",
