@@ -63,28 +63,43 @@ pub struct Waiting {
 }
 
 /// A user's undelivered messages.
+///
+/// As large as a line of a processor's cache, and no more is looked at where one message waits and is delivered:
+/// in a large community that is most of the time, and most of a replay's time would be waiting for memory.
 #[derive(Clone, Debug, Default)]
+#[repr(align(64))]
 pub struct Mailbox {
+    /// The oldest.
+    first: Option<(Seq, Waiting)>,
+    /// What waits behind it, if anything does.
+    rest: Option<Box<Rest>>,
+    text_bytes: u64,
+}
+
+const _: () = assert!(size_of::<Mailbox>() == 64);
+
+/// The messages behind the oldest.
+#[derive(Clone, Debug, Default)]
+struct Rest {
     /// In ascending order of their numbers. A message whose place a newer one has taken leaves a gap.
     messages: VecDeque<(Seq, Option<Waiting>)>,
     /// How many of them are gaps; half at most, so that walking over them costs little.
     gaps: usize,
-    /// Of each system kind from each user the one that waits.
+    /// Of each system kind from each user the one that waits among them.
     system: BTreeMap<(ServiceNumber, MessageKind), Seq>,
-    text_bytes: u64,
 }
 
 impl Mailbox {
     /// How many messages wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.messages.len() - self.gaps
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
     /// Whether nothing waits.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub const fn is_empty(&self) -> bool {
+        self.first.is_none()
     }
 
     /// The text of all that waits, in bytes.
@@ -100,52 +115,43 @@ impl Mailbox {
 
     /// The messages after `seq`, oldest first.
     pub fn after(&self, seq: Seq) -> impl DoubleEndedIterator<Item = (Seq, &Waiting)> {
-        let first = self.messages.partition_point(|(other, _)| *other <= seq);
-        let messages = self.messages.range(first..);
-        messages.filter_map(|(seq, waiting)| waiting.as_ref().map(|waiting| (*seq, waiting)))
-    }
-
-    /// The number of the newest message, or of the gap that it has left; 0 where there is none.
-    pub(super) fn newest(&self) -> Seq {
-        self.messages.back().map_or(Seq::ZERO, |(seq, _)| *seq)
+        let first = self.first.iter().filter(move |(first, _)| *first > seq);
+        let rest = self.rest.iter().flat_map(move |rest| rest.after(seq));
+        first.map(|(seq, waiting)| (*seq, waiting)).chain(rest)
     }
 
     /// Adds the newest message. A system message takes the place of an older one of its kind and sender, which
     /// is the answer.
     pub(super) fn add(&mut self, seq: Seq, waiting: Waiting) -> Option<(Seq, Waiting)> {
-        let older = match waiting.kind {
-            MessageKind::User => None,
-            kind => self.system.insert((waiting.from, kind), seq),
-        };
-        let replaced = older.and_then(|older| Some((older, self.take_out(older)?)));
         self.text_bytes += u64::from(waiting.length);
-        self.messages.push_back((seq, Some(waiting)));
+        let Some((first, oldest)) = self.first else {
+            self.first = Some((seq, waiting));
+            return None;
+        };
+        let rest = self.rest.get_or_insert_default();
+        let replaced = rest.add(seq, waiting).or_else(|| {
+            let is_like_it = waiting.kind != MessageKind::User
+                && (oldest.from, oldest.kind) == (waiting.from, waiting.kind);
+            is_like_it.then(|| {
+                self.next();
+                (first, oldest)
+            })
+        });
+        if let Some((_, replaced)) = replaced {
+            self.text_bytes -= u64::from(replaced.length);
+        }
         replaced
     }
 
     /// Takes out everything up to `through`, which has been delivered; `taken` gets it.
     pub(super) fn deliver(&mut self, through: Seq, mut taken: impl FnMut(Seq, &Waiting)) {
-        while let Some(&(seq, waiting)) = self.messages.front()
+        while let Some((seq, waiting)) = self.first
             && seq <= through
         {
-            self.messages.pop_front();
-            match waiting {
-                None => self.gaps -= 1,
-                Some(waiting) => {
-                    let Waiting { from, kind, length, .. } = waiting;
-                    taken(seq, &waiting);
-                    self.text_bytes -= u64::from(length);
-                    if kind != MessageKind::User {
-                        self.system.remove(&(from, kind));
-                    }
-                }
-            }
+            taken(seq, &waiting);
+            self.text_bytes -= u64::from(waiting.length);
+            self.next();
         }
-        if self.is_empty() {
-            // Most mailboxes are empty most of the time: they keep no memory.
-            *self = Self::default();
-        }
-        self.close_gaps();
     }
 
     /// A message's text stands at another place, if that message still waits.
@@ -156,8 +162,11 @@ impl Mailbox {
         kind: MessageKind,
         place: Place,
     ) {
-        if let Ok(index) = self.messages.binary_search_by_key(&seq, |(seq, _)| *seq)
-            && let Some(waiting) = &mut self.messages[index].1
+        let found = match &mut self.first {
+            Some((first, waiting)) if *first == seq => Some(waiting),
+            _ => self.rest.as_mut().and_then(|rest| rest.get_mut(seq)),
+        };
+        if let Some(waiting) = found
             && (waiting.from, waiting.kind) == (from, kind)
         {
             waiting.place = place;
@@ -166,31 +175,85 @@ impl Mailbox {
 
     /// What of it does not agree with the rest.
     pub(super) fn find_flaw(&self) -> Option<Flaw> {
-        if !self.messages.iter().is_sorted_by(|(one, _), (next, _)| one < next) {
+        let numbers = self.rest.iter().flat_map(|rest| &rest.messages).map(|(seq, _)| *seq);
+        let numbers = self.first.iter().map(|(seq, _)| *seq).chain(numbers);
+        if self.first.is_none() && self.rest.is_some()
+            || !numbers.is_sorted_by(|one, next| one < next)
+        {
             return Some(Flaw::Order);
         }
-        let gaps = self.messages.iter().filter(|(_, waiting)| waiting.is_none()).count();
-        if gaps != self.gaps || gaps * 2 > self.messages.len() {
-            return Some(Flaw::Gaps);
+        if let Some(flaw) = self.rest.as_ref().and_then(|rest| rest.find_flaw()) {
+            return Some(flaw);
         }
         let bytes: u64 = self.iter().map(|(_, waiting)| u64::from(waiting.length)).sum();
         if bytes != self.text_bytes {
             return Some(Flaw::TextBytes);
         }
-        let mut known = 0;
-        for (seq, waiting) in self.iter().filter(|(_, it)| it.kind != MessageKind::User) {
-            if self.system.get(&(waiting.from, waiting.kind)) != Some(&seq) {
-                return Some(Flaw::System);
-            }
-            known += 1;
+        let is_twice = self.first.is_some_and(|(_, first)| {
+            self.rest
+                .as_ref()
+                .is_some_and(|rest| rest.system.contains_key(&(first.from, first.kind)))
+        });
+        is_twice.then_some(Flaw::System)
+    }
+
+    /// The oldest message has gone: the one behind it is the oldest.
+    fn next(&mut self) {
+        self.first = self.rest.as_mut().and_then(|rest| rest.pop());
+        if self.rest.as_ref().is_some_and(|rest| rest.len() == 0) {
+            // Most mailboxes are empty most of the time: they keep no memory.
+            self.rest = None;
         }
-        (known != self.system.len()).then_some(Flaw::System)
+    }
+}
+
+impl Rest {
+    fn len(&self) -> usize {
+        self.messages.len() - self.gaps
+    }
+
+    fn after(&self, seq: Seq) -> impl DoubleEndedIterator<Item = (Seq, &Waiting)> {
+        let first = self.messages.partition_point(|(other, _)| *other <= seq);
+        let messages = self.messages.range(first..);
+        messages.filter_map(|(seq, waiting)| waiting.as_ref().map(|waiting| (*seq, waiting)))
+    }
+
+    fn get_mut(&mut self, seq: Seq) -> Option<&mut Waiting> {
+        let index = self.messages.binary_search_by_key(&seq, |(seq, _)| *seq).ok()?;
+        self.messages[index].1.as_mut()
+    }
+
+    /// Adds the newest message; answers the one whose place it takes.
+    fn add(&mut self, seq: Seq, waiting: Waiting) -> Option<(Seq, Waiting)> {
+        let older = match waiting.kind {
+            MessageKind::User => None,
+            kind => self.system.insert((waiting.from, kind), seq),
+        };
+        let replaced = older.and_then(|older| Some((older, self.take_out(older)?)));
+        self.messages.push_back((seq, Some(waiting)));
+        replaced
+    }
+
+    /// Takes the oldest message.
+    fn pop(&mut self) -> Option<(Seq, Waiting)> {
+        while let Some((seq, waiting)) = self.messages.pop_front() {
+            match waiting {
+                None => self.gaps -= 1,
+                Some(waiting) => {
+                    if waiting.kind != MessageKind::User {
+                        self.system.remove(&(waiting.from, waiting.kind));
+                    }
+                    self.close_gaps();
+                    return Some((seq, waiting));
+                }
+            }
+        }
+        None
     }
 
     fn take_out(&mut self, seq: Seq) -> Option<Waiting> {
         let index = self.messages.binary_search_by_key(&seq, |(seq, _)| *seq).ok()?;
         let waiting = self.messages[index].1.take()?;
-        self.text_bytes -= u64::from(waiting.length);
         self.gaps += 1;
         self.close_gaps();
         Some(waiting)
@@ -201,6 +264,22 @@ impl Mailbox {
             self.messages.retain(|(_, waiting)| waiting.is_some());
             self.gaps = 0;
         }
+    }
+
+    fn find_flaw(&self) -> Option<Flaw> {
+        let gaps = self.messages.iter().filter(|(_, waiting)| waiting.is_none()).count();
+        if gaps != self.gaps || gaps * 2 > self.messages.len() || self.len() == 0 {
+            return Some(Flaw::Gaps);
+        }
+        let system = self.after(Seq::ZERO).filter(|(_, it)| it.kind != MessageKind::User);
+        let mut known = 0;
+        for (seq, waiting) in system {
+            if self.system.get(&(waiting.from, waiting.kind)) != Some(&seq) {
+                return Some(Flaw::System);
+            }
+            known += 1;
+        }
+        (known != self.system.len()).then_some(Flaw::System)
     }
 }
 
@@ -215,6 +294,10 @@ mod tests {
 
     fn order(mailbox: &Mailbox) -> Vec<u64> {
         mailbox.iter().map(|(seq, _)| seq.0).collect()
+    }
+
+    fn rest(mailbox: &mut Mailbox) -> &mut Rest {
+        mailbox.rest.as_mut().expect("more than one message waits")
     }
 
     fn deliver(mailbox: &mut Mailbox, through: u64) -> Vec<u64> {
@@ -257,7 +340,7 @@ mod tests {
         for seq in 1..=10_000 {
             mailbox.add(Seq(seq * 2), waiting(10_001, MessageKind::Asks, 3));
             mailbox.add(Seq(seq * 2 + 1), waiting(10_002, MessageKind::Asks, 3));
-            assert!(mailbox.messages.len() <= 4);
+            assert!(rest(&mut mailbox).messages.len() <= 4);
         }
         assert_eq!(mailbox.len(), 2);
     }
@@ -271,7 +354,8 @@ mod tests {
         for seq in 4..=6 {
             mailbox.add(Seq(seq), waiting(10_001, MessageKind::Asks, 1));
         }
-        assert_eq!((mailbox.messages.len(), mailbox.gaps), (6, 2));
+        let behind = rest(&mut mailbox);
+        assert_eq!((behind.messages.len(), behind.gaps), (5, 2));
         assert_eq!(deliver(&mut mailbox, 3), [1, 2, 3]);
         assert_eq!(mailbox.find_flaw(), None);
         assert_eq!(order(&mailbox), [6]);
@@ -281,28 +365,32 @@ mod tests {
     fn what_is_counted_otherwise_than_it_is_is_found() {
         let finds = |flaw, change: fn(&mut Mailbox)| {
             let mut mailbox = Mailbox::default();
-            for (seq, kind) in [(1, MessageKind::User), (2, MessageKind::Asks)] {
+            let (user, asks) = (MessageKind::User, MessageKind::Asks);
+            for (seq, kind) in [(1, user), (2, asks), (3, user), (4, user), (5, asks)] {
                 mailbox.add(Seq(seq), waiting(10_001, kind, 3));
             }
-            mailbox.add(Seq(3), waiting(10_001, MessageKind::Asks, 3));
+            assert_eq!(rest(&mut mailbox).gaps, 1);
             assert_eq!(mailbox.find_flaw(), None);
             change(&mut mailbox);
             assert_eq!(mailbox.find_flaw(), Some(flaw));
         };
-        finds(Flaw::Order, |it| it.messages.swap(0, 1));
-        finds(Flaw::Order, |it| it.messages[1].0 = Seq(1));
-        finds(Flaw::Gaps, |it| it.gaps = 0);
+        finds(Flaw::Order, |it| rest(it).messages.swap(0, 1));
+        finds(Flaw::Order, |it| rest(it).messages[0].0 = Seq(1));
+        finds(Flaw::Order, |it| it.first = None);
+        finds(Flaw::Gaps, |it| rest(it).gaps = 0);
+        finds(Flaw::Gaps, |it| *rest(it) = Rest::default());
         finds(Flaw::Gaps, |it| {
-            it.messages.extend((4..9).map(|seq| (Seq(seq), None)));
-            it.gaps += 5;
+            rest(it).messages.extend((6..11).map(|seq| (Seq(seq), None)));
+            rest(it).gaps += 5;
         });
         finds(Flaw::TextBytes, |it| it.text_bytes += 1);
-        finds(Flaw::System, |it| it.system.clear());
+        finds(Flaw::System, |it| rest(it).system.clear());
         finds(Flaw::System, |it| {
-            it.system.insert((ServiceNumber(10_002), MessageKind::Asks), Seq(3));
+            rest(it).system.insert((ServiceNumber(10_002), MessageKind::Asks), Seq(3));
         });
         finds(Flaw::System, |it| {
-            it.system.insert((ServiceNumber(10_001), MessageKind::Asks), Seq(2));
+            rest(it).system.insert((ServiceNumber(10_001), MessageKind::Asks), Seq(2));
         });
+        finds(Flaw::System, |it| it.first = Some((Seq(1), waiting(10_001, MessageKind::Asks, 3))));
     }
 }

@@ -12,7 +12,7 @@ use oicq::state::{Stamp, State};
 
 const USERS: u32 = 20_000;
 const FRIENDS: u32 = 10;
-const MESSAGES: u32 = 1_000_000;
+const MESSAGES: u32 = 10_000_000;
 
 fn only_read(folder: &Path) -> u64 {
     let storage = DiskStorage::read_only(folder);
@@ -63,7 +63,7 @@ fn replayed(folder: &Path) -> State {
 
 fn replay(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
-    let size = Size { users: USERS, friends: FRIENDS, messages: MESSAGES };
+    let size = Size::asked(USERS, FRIENDS, MESSAGES);
     let (events, bytes) = write(folder.path(), size, 64 << 20);
     println!("a log of {events} events in {bytes} bytes");
     assert_eq!(only_read(folder.path()), events);
