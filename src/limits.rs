@@ -82,6 +82,15 @@ pub const THROTTLE_MS_MAX: u64 = 15 * 60_000;
 /// Numbers and addresses that are remembered for their failures: bounds memory under attack; beyond it
 /// the one that was seen longest ago is forgotten.
 pub const THROTTLED_KEYS: usize = 65_536;
+/// Passwords that wait to be looked at, from which on no address may have more than a few among them: some seconds of
+/// work, and nobody who waits can be seen to have hung up. One address alone may have all of them, which is what comes
+/// from behind one when a server has been started again.
+pub const PASSWORDS_WAITING: usize = 256;
+/// Passwords of an address that may wait when very many do. As addresses take turns, more would only wait longer.
+pub const PASSWORDS_WAITING_EACH: usize = 4;
+/// How long an address that has no room for another password is told to wait, in milliseconds: most of those that wait
+/// have been looked at by then.
+pub const PASSWORDS_WAIT_MS: u64 = 5_000;
 /// Requests of a session in a second, unless told otherwise.
 pub const REQUESTS_PER_SECOND: u32 = 1_000;
 /// Requests of a session at once, unless told otherwise.
