@@ -549,6 +549,18 @@ impl Engine {
         &mut self.outbox
     }
 
+    /// Lets go of memory that is kept for connections that are no longer there. It changes nothing.
+    pub fn let_go(&mut self) {
+        while self.peers.pop_if(|peer| peer.is_none()).is_some() {}
+        self.peers.shrink_to_fit();
+        self.searches.shrink_to_fit();
+        self.resumed.shrink_to_fit();
+        self.posted.shrink_to_fit();
+        self.payload = Vec::new();
+        self.left_out = Vec::new();
+        self.outbox.let_go();
+    }
+
     /// A connection that was not ready and now is. It may have ended, or be closing, since.
     pub fn poll_resumed(&mut self) -> Option<ConnectionId> {
         self.resumed.pop()
