@@ -173,11 +173,11 @@ logins in peace         30.0 ms  30.0 ms  30.0 ms  30.0 ms
 messages beside it      2.00 ms  2.00 ms  2.00 ms  2.00 ms
 logins beside it        30.0 ms  30.0 ms  30.0 ms  30.0 ms
 
-what the server holds     memory  open files
-before                 10.00 MiB          20
-at worst               20.00 MiB          30
-afterwards             10.00 MiB          20
-allowed               100.00 MiB           –
+what the server holds      memory  open files
+before                  10.00 MiB          20
+at worst                20.00 MiB          30
+afterwards              10.00 MiB          20
+allowed                100.00 MiB           –
 
 what becomes of the attackers  count
 connections begun              1,234
