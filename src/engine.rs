@@ -50,7 +50,7 @@ use crate::wire::{
 };
 use login::Passwords;
 use mail::Text;
-use peer::{Peer, Session, Sessions, Stage};
+use peer::{MakesRoom, Peer, Session, Sessions, Stage};
 use throttle::{ConnectionGuard, Guard, Rate};
 use transfers::Transfers;
 use words::{Ending, Sentence, Violation};
@@ -157,8 +157,8 @@ pub struct Engine {
     posted_count: usize,
     peers: Vec<Option<Peer>>,
     live_peers: usize,
-    /// Connections without a session, by their arrival.
-    without_session: BTreeMap<u64, ConnectionId>,
+    /// Connections without a session, in the order in which they make room for others.
+    without_session: BTreeMap<MakesRoom, ConnectionId>,
     arrivals: u64,
     sessions: Sessions,
     transfers: Transfers,
@@ -265,7 +265,7 @@ impl Engine {
             self.peers.resize_with(connection.0 + 1, || None);
         }
         self.arrivals += 1;
-        self.peers[connection.0] = Some(Peer {
+        let peer = Peer {
             address,
             kind: None,
             stage: Stage::Ready,
@@ -277,16 +277,17 @@ impl Engine {
             emitted: 0,
             queued_from: 0,
             queued_turn: 0,
-        });
+        };
         self.live_peers += 1;
-        self.without_session.insert(self.arrivals, connection);
+        self.without_session.insert(peer.makes_room(), connection);
+        self.peers[connection.0] = Some(peer);
         if let Err(wait_ms) = self.connections.check(address, self.now.mono) {
             self.end_connection(connection, 0, Ending::TooFast(wait_ms), host);
         } else if self.live_peers > self.settings.max_connections {
             let holds = self.settings.max_connections;
-            let oldest = self.without_session.first_key_value().map(|(_, oldest)| *oldest);
-            match oldest.filter(|oldest| *oldest != connection) {
-                Some(oldest) => self.end_connection(oldest, 0, Ending::MadeRoom(holds), host),
+            let first = self.without_session.first_key_value().map(|(_, first)| *first);
+            match first.filter(|first| *first != connection) {
+                Some(first) => self.end_connection(first, 0, Ending::MadeRoom(holds), host),
                 None => self.end_connection(connection, 0, Ending::Full(holds), host),
             }
         }
@@ -457,10 +458,10 @@ impl Engine {
 
     /// A connection has ended. Its id may be used again afterwards.
     pub fn handle_end(&mut self, connection: ConnectionId, host: &mut impl Host) {
-        self.end_session(connection, host);
         self.forget_password(connection);
+        self.end_session(connection, host);
         let Some(peer) = self.peers.get_mut(connection.0).and_then(Option::take) else { return };
-        self.without_session.remove(&peer.arrival);
+        self.without_session.remove(&peer.makes_room());
         for message in &peer.unacknowledged {
             self.late.remove(&(message.to, connection));
         }
@@ -546,6 +547,18 @@ impl Engine {
     /// All output so far; to be read and cleared once what it tells of is on disk.
     pub fn poll_outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
+    }
+
+    /// Lets go of memory that is kept for connections that are no longer there. It changes nothing.
+    pub fn let_go(&mut self) {
+        while self.peers.pop_if(|peer| peer.is_none()).is_some() {}
+        self.peers.shrink_to_fit();
+        self.searches.shrink_to_fit();
+        self.resumed.shrink_to_fit();
+        self.posted.shrink_to_fit();
+        self.payload = Vec::new();
+        self.left_out = Vec::new();
+        self.outbox.let_go();
     }
 
     /// A connection that was not ready and now is. It may have ended, or be closing, since.
@@ -665,14 +678,14 @@ impl Engine {
     }
 
     fn close(&mut self, connection: ConnectionId, host: &mut impl Host) {
-        self.end_session(connection, host);
         self.forget_password(connection);
+        self.end_session(connection, host);
         let Some(peer) = self.peer_mut(connection).filter(|peer| !peer.is_closing()) else {
             return;
         };
+        let place = peer.makes_room();
         peer.stage = Stage::Closing;
-        let arrival = peer.arrival;
-        self.without_session.remove(&arrival);
+        self.without_session.remove(&place);
         self.live_peers -= 1;
         self.outbox.close(connection);
     }
@@ -689,12 +702,13 @@ impl Engine {
         if !matches!(peer.stage, Stage::Closing) {
             peer.stage = Stage::Ready;
         }
+        let place = peer.makes_room();
         let number = session.number;
         // What is left may be of other users' sessions alone.
         if peer.unacknowledged.iter().any(|left| left.to == number) {
             self.late.insert((number, connection));
         }
-        self.without_session.insert(arrival, connection);
+        self.without_session.insert(place, connection);
         self.show_as(number, Presence::Offline);
         self.sessions.end(number);
         self.presence_sessions.remove(&number);

@@ -45,6 +45,9 @@ pub const STATEMENT_BYTES: usize = 1_024;
 pub const STATEMENT_LEVELS: usize = 32;
 /// Users in a search's reply.
 pub const SEARCH_RESULTS: usize = 50;
+/// Searches that are under way by turns; the others wait until one of these is done. Only they hold users that they
+/// have found.
+pub const SEARCHES_AT_ONCE: usize = 64;
 /// Steps of a search between two looks at the sockets. A step is about a nanosecond's work for each byte
 /// or comparison, so a slice stays far below the 5 ms that nobody may wait longer than.
 pub const SEARCH_SLICE_STEPS: u64 = 150_000;
@@ -82,6 +85,15 @@ pub const THROTTLE_MS_MAX: u64 = 15 * 60_000;
 /// Numbers and addresses that are remembered for their failures: bounds memory under attack; beyond it
 /// the one that was seen longest ago is forgotten.
 pub const THROTTLED_KEYS: usize = 65_536;
+/// Passwords that wait to be looked at, from which on no address may have more than a few among them: some seconds of
+/// work, and nobody who waits can be seen to have hung up. One address alone may have all of them, which is what comes
+/// from behind one when a server has been started again.
+pub const PASSWORDS_WAITING: usize = 256;
+/// Passwords of an address that may wait when very many do. As addresses take turns, more would only wait longer.
+pub const PASSWORDS_WAITING_EACH: usize = 4;
+/// How long an address that has no room for another password is told to wait, in milliseconds: most of those that wait
+/// have been looked at by then.
+pub const PASSWORDS_WAIT_MS: u64 = 5_000;
 /// Requests of a session in a second, unless told otherwise.
 pub const REQUESTS_PER_SECOND: u32 = 1_000;
 /// Requests of a session at once, unless told otherwise.
@@ -90,7 +102,13 @@ pub const REQUESTS_BURST: u32 = 10_000;
 /// Bytes read from one connection in one turn: what a turn costs others stays bounded.
 pub const READ_BYTES_PER_TURN: usize = 64 * 1_024;
 /// Packets taken from one connection in one turn, for the same reason.
-pub const PACKETS_PER_TURN: usize = 256;
+pub const PACKETS_EACH_MAX: usize = 256;
+/// Packets taken in one turn from all connections, which they share: some milliseconds of work. One from each is taken
+/// however many there are.
+pub const PACKETS_PER_TURN: usize = 4_096;
+/// Output of a turn, in bytes, after which no further packet is taken in it: bounds what is held back until the turn
+/// is on disk.
+pub const OUTBOX_BYTES_PER_TURN: usize = 16 << 20;
 /// Messages posted in one turn, after which no further packet is taken in it: a broadcast is as much work
 /// as it has receivers.
 pub const POSTED_PER_TURN: usize = 16_384;
@@ -121,6 +139,16 @@ pub const OUTPUT_BYTES_LOW: usize = 64 * 1_024;
 /// are kept. Beyond it comes no more than the reply to one request of its own, of which a full friend list is the
 /// largest, with what one step sends of all that waits.
 pub const OUTPUT_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+/// Memory for what waits of all connections, their input and their output, in bytes: beyond it those that have the most
+/// of it are given up. A thousand clients may be as slow as one may be.
+pub const BUFFERS_BYTES_MAX: usize = 512 << 20;
+/// Memory that was freed, in bytes, from which on it is given back to the system, at a time when there is nothing else
+/// to do: the allocator would keep it.
+pub const FREED_BYTES: usize = 1 << 20;
+/// How long after that, in milliseconds: more may be freed meanwhile.
+pub const FREED_MS: u64 = 500;
+/// What the end of a connection frees beside its buffers, in bytes, as far as it counts for the same.
+pub const FREED_BYTES_OF_CONNECTION: usize = 16 << 10;
 /// Mail handed to a connection at once, in bytes, when what waited is sent after login.
 pub const MAIL_BYTES_PER_STEP: usize = 64 * 1_024;
 /// Messages that an operator is still to be sent, as references into the log: a few MiB for an operator who

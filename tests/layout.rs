@@ -157,7 +157,7 @@ fn unsafe_code_stands_in_two_small_modules_alone() {
         .filter(|(path, text)| allows(text) && !path.ends_with("layout.rs"))
         .map(|(path, _)| path.display().to_string())
         .collect();
-    // One maps files; the other registers sockets with the poller and asks the kernel about them.
+    // One maps files; the other registers sockets with the poller, asks the kernel about them, and gives memory back.
     assert_eq!(found, ["src/log/map.rs", "src/net/kernel.rs"]);
 }
 

@@ -97,7 +97,7 @@ impl Engine {
     fn check_peer(&self, id: ConnectionId, peer: &Peer) -> Agreed {
         let of = |holds, what| expect(holds, Whose::Connection(id), what);
         let is_without = peer.session.is_none() && !peer.is_closing();
-        let listed = self.without_session.get(&peer.arrival) == Some(&id);
+        let listed = self.without_session.get(&peer.makes_room()) == Some(&id);
         of(listed == is_without, "it is listed as without a session, or should be")?;
         of(peer.arrival <= self.arrivals, "it has arrived later than the last one")?;
         let queued = peer.queued_turn <= self.turn && peer.queued_from <= peer.emitted;
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
     use crate::codec::profile::Profile;
     use crate::codec::secret::Secret;
-    use crate::engine::peer::Sent;
+    use crate::engine::peer::{MakesRoom, Sent};
     use crate::engine::{Host, Outcome, Settings, StorageFull, Verdict};
     use crate::id::{GroupNumber, MonoMillis, Place, Seq, UnixMillis};
     use crate::state::{Authentication, Event, Stamp, State};
@@ -360,7 +360,7 @@ mod tests {
         let of = Whose::Server;
         finds(of, "miscounted", |it| it.live_peers += 1);
         finds(of, "listed as without", |it| {
-            it.without_session.insert(99, ConnectionId(0));
+            it.without_session.insert(MakesRoom::Later(99), ConnectionId(0));
         });
         finds(of, "to be told", |it| {
             it.presence_before.insert(ANN, Presence::Online);
@@ -384,7 +384,8 @@ mod tests {
         finds_peer(0, "nobody wrote", |it| it.unacknowledged[0].seq = Seq(99));
         finds_peer(0, "nobody wrote", |it| it.unacknowledged[0].to = NOBODY);
         finds_peer(0, "not looked after", |it| it.unacknowledged[0].to = BEN);
-        finds_peer(5, "password", |it| it.stage = Stage::Password(5));
+        // Whoever waits for a password makes room later than it is listed to.
+        finds_peer(5, "without a session", |it| it.stage = Stage::Password(5));
         finds_peer(0, "password", |it| it.stage = Stage::Password(5));
         finds_peer(4, "password", |it| it.stage = Stage::Password(99));
         finds_peer(5, "waits for mail", |it| it.stage = Stage::Mail);

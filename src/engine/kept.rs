@@ -299,7 +299,7 @@ impl Engine {
         if !peer.is_closing() {
             self.live_peers += 1;
             if peer.session.is_none() {
-                self.without_session.insert(peer.arrival, id);
+                self.without_session.insert(peer.makes_room(), id);
             }
         }
         self.peers[id.0] = Some(peer);

@@ -2,14 +2,15 @@
 //! Protocol section 4, `0x01`, `0x02` and `0x12`.
 //!
 //! One password is worked on at a time; the others wait in their connections, which take no further
-//! packet meanwhile, so what waits is bounded by the connections. Addresses take turns: whoever sends very many
-//! delays the others by one password each, and itself by all of them.
+//! packet meanwhile. Addresses take turns: whoever sends very many delays the others by one password each, and itself
+//! by all of them. Once very many wait, an address may have no more than a few among them: a client that has hung up
+//! is not missed before its password has been looked at.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use super::kept::{self, KeptError};
-use super::peer::{Session, Sessions, Stage};
+use super::peer::{Peer, Session, Sessions, Stage};
 use super::throttle::{Bucket, Key};
 use super::words::Ending;
 use super::{Engine, Host};
@@ -18,6 +19,7 @@ use crate::codec::profile::Profile;
 use crate::codec::secret::{Secret, SecretBuf};
 use crate::codec::{Reader, Write};
 use crate::id::{ConnectionId, Seq, ServiceNumber};
+use crate::limits::{PASSWORDS_WAIT_MS, PASSWORDS_WAITING, PASSWORDS_WAITING_EACH};
 use crate::state::decide::{Forbidden, Must, Refusal, accounts};
 use crate::state::{Authentication, Event, State};
 use crate::wire::client::Account;
@@ -89,21 +91,31 @@ struct Waiting {
     of_addresses: BTreeMap<Key, BTreeMap<u64, Wanted>>,
     /// The addresses, from the one whose turn is next on.
     turns: VecDeque<Key>,
+    /// How many there are.
+    count: usize,
 }
 
 impl Waiting {
+    /// Whether an address may have one more among them.
+    fn has_room(&self, address: Key) -> bool {
+        let of_address = self.of_addresses.get(&address).map_or(0, BTreeMap::len);
+        self.count < PASSWORDS_WAITING || of_address < PASSWORDS_WAITING_EACH
+    }
+
     fn add(&mut self, address: Key, wanted: Wanted) {
         let of_address = self.of_addresses.entry(address).or_default();
         if of_address.is_empty() {
             self.turns.push_back(address);
         }
         of_address.insert(wanted.ticket, wanted);
+        self.count += 1;
     }
 
     fn take_next(&mut self) -> Option<Wanted> {
         let address = self.turns.pop_front()?;
         let of_address = self.of_addresses.get_mut(&address)?;
         let (_, wanted) = of_address.pop_first()?;
+        self.count -= 1;
         if of_address.is_empty() {
             self.of_addresses.remove(&address);
         } else {
@@ -115,7 +127,7 @@ impl Waiting {
     /// Nobody waits for it any more.
     fn remove(&mut self, address: Key, ticket: u64) {
         let Some(of_address) = self.of_addresses.get_mut(&address) else { return };
-        of_address.remove(&ticket);
+        self.count -= usize::from(of_address.remove(&ticket).is_some());
         if of_address.is_empty() {
             self.of_addresses.remove(&address);
             self.turns.retain(|other| *other != address);
@@ -153,7 +165,7 @@ pub(super) struct Passwords {
 impl Passwords {
     /// Whether each waits under its ticket, which was given to it alone, and each address has its turn.
     pub(super) fn are_in_order(&self) -> bool {
-        let Waiting { of_addresses, turns } = &self.waiting;
+        let Waiting { of_addresses, turns, count } = &self.waiting;
         let has_turn = |address: &Key| turns.iter().filter(|turn| *turn == address).count() == 1;
         let is_in_order = |(address, all): (&Key, &BTreeMap<u64, Wanted>)| {
             has_turn(address)
@@ -163,6 +175,7 @@ impl Passwords {
         let mut tickets: Vec<_> = self.all().map(|wanted| wanted.ticket).collect();
         tickets.sort_unstable();
         turns.len() == of_addresses.len()
+            && *count == of_addresses.values().map(BTreeMap::len).sum::<usize>()
             && of_addresses.iter().all(is_in_order)
             && tickets.is_sorted_by(|one, next| one < next)
             && tickets.last().is_none_or(|last| *last <= self.tickets)
@@ -298,8 +311,7 @@ impl Engine {
             return Err(Refusal::RegistrationClosed);
         }
         let profile = packed(&account.profile);
-        self.want(connection, account.password, Purpose::Register { profile, authentication });
-        Ok(())
+        self.want(connection, account.password, Purpose::Register { profile, authentication })
     }
 
     pub(super) fn change_profile(
@@ -325,12 +337,7 @@ impl Engine {
             return self.finish_change(number, account.profile, authentication, None, host);
         }
         let profile = packed(&account.profile);
-        self.want(
-            connection,
-            account.password,
-            Purpose::Change { number, profile, authentication },
-        );
-        Ok(())
+        self.want(connection, account.password, Purpose::Change { number, profile, authentication })
     }
 
     pub(super) fn log_in(
@@ -352,17 +359,36 @@ impl Engine {
         if !charset.is_text(password.expose(), Breaks::Refused) {
             return Err(Refusal::bad_value("password", Must::BeText(charset)));
         }
-        self.want(connection, password, Purpose::LogIn { number, mode });
+        self.want(connection, password, Purpose::LogIn { number, mode })
+    }
+
+    fn want(
+        &mut self,
+        connection: ConnectionId,
+        password: Secret<'_>,
+        purpose: Purpose,
+    ) -> Result<(), Refusal> {
+        let Some(peer) = self.peer(connection) else { return Ok(()) };
+        let address = Key::of(peer.address);
+        if !self.passwords.waiting.has_room(address) {
+            return Err(Refusal::Throttled { wait_ms: PASSWORDS_WAIT_MS });
+        }
+        self.passwords.tickets += 1;
+        let ticket = self.passwords.tickets;
+        let password = password.to_owned();
+        self.passwords.waiting.add(address, Wanted { ticket, connection, password, purpose });
+        self.set_stage(connection, |peer| peer.stage = Stage::Password(ticket));
         Ok(())
     }
 
-    fn want(&mut self, connection: ConnectionId, password: Secret<'_>, purpose: Purpose) {
-        self.passwords.tickets += 1;
-        let ticket = self.passwords.tickets;
-        if let Some(peer) = self.peer_mut(connection) {
-            peer.stage = Stage::Password(ticket);
-            let (address, password) = (Key::of(peer.address), password.to_owned());
-            self.passwords.waiting.add(address, Wanted { ticket, connection, password, purpose });
+    /// Begins or ends a wait for a password: a connection without a session makes room later while it lasts.
+    fn set_stage(&mut self, connection: ConnectionId, change: impl FnOnce(&mut Peer)) {
+        let Some(peer) = self.peer_mut(connection) else { return };
+        let before = peer.makes_room();
+        change(peer);
+        let after = peer.makes_room();
+        if let Some(listed) = self.without_session.remove(&before) {
+            self.without_session.insert(after, listed);
         }
     }
 
@@ -468,10 +494,8 @@ impl Engine {
     }
 
     fn end_wait(&mut self, connection: ConnectionId) {
-        if let Some(peer) = self.peer_mut(connection) {
-            peer.go_on();
-            self.resumed.push(connection);
-        }
+        self.set_stage(connection, Peer::go_on);
+        self.resumed.push(connection);
     }
 
     fn refuse_wanted(&mut self, wanted: &Wanted, refusal: &Refusal) {
@@ -568,6 +592,7 @@ impl Engine {
         // What has arrived on an earlier connection is not sent again, even if the log has no room to say so.
         let sent_through = self.receipts.get(&number).copied().unwrap_or_default();
         let Some(peer) = self.peer_mut(connection) else { return };
+        let place = peer.makes_room();
         // The stage goes back to ready once the mailbox has been looked through.
         peer.stage = Stage::Mail;
         peer.session = Some(Box::new(Session {
@@ -579,9 +604,8 @@ impl Engine {
             monitoring: None,
             untold: None,
         }));
-        let arrival = peer.arrival;
         let wants_presence = peer.extensions.have(Extensions::PRESENCE);
-        self.without_session.remove(&arrival);
+        self.without_session.remove(&place);
         if wants_presence {
             self.presence_sessions.insert(number);
         }
@@ -663,6 +687,7 @@ mod tests {
             !passwords.are_in_order()
         };
         assert!(broken(|it| it.turns.clear()));
+        assert!(broken(|it| it.count += 1));
         assert!(broken(|it| it.turns.push_back(Key::Number(ANN))));
         assert!(broken(|it| it.of_addresses.clear()));
         assert!(broken(|it| it.of_addresses.values_mut().for_each(BTreeMap::clear)));

@@ -48,6 +48,12 @@ impl Outbox {
         &self.closes
     }
 
+    /// How many bytes are to be sent; those that go to many count once.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether there is nothing to send and nothing to close.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -109,6 +115,13 @@ impl Outbox {
         self.bytes.shrink_to(KEPT_BYTES);
         self.sends.clear();
         self.closes.clear();
+    }
+
+    /// Lets go of memory that is kept for the next turn.
+    pub(super) fn let_go(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
+        }
     }
 
     /// Encodes a packet, for any number of connections of the kind `receiver`.

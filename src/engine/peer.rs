@@ -64,7 +64,7 @@ pub(super) struct Peer {
     pub(super) session: Option<Box<Session>>,
     /// Since when there has been no session.
     pub(super) sessionless_since: MonoMillis,
-    /// Its place among the connections without a session; the smallest came first.
+    /// Which it was of all that came, or lost their session; the smallest came first.
     pub(super) arrival: u64,
     /// Messages that the other end has not acknowledged. They outlive the session that they were sent to.
     pub(super) unacknowledged: VecDeque<Sent>,
@@ -75,7 +75,23 @@ pub(super) struct Peer {
     pub(super) queued_turn: u64,
 }
 
+/// When a connection without a session makes room for another, where there are as many as there may be: by arrival,
+/// and those last whose password waits or is looked at, for they may be about to have a session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum MakesRoom {
+    Sooner(u64),
+    Later(u64),
+}
+
 impl Peer {
+    /// Its place among those without a session, as long as it is one of them.
+    pub(super) const fn makes_room(&self) -> MakesRoom {
+        match self.stage {
+            Stage::Password(_) => MakesRoom::Later(self.arrival),
+            _ => MakesRoom::Sooner(self.arrival),
+        }
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         matches!(self.stage, Stage::Closing)
     }

@@ -10,7 +10,7 @@ use crate::codec::Reader;
 use crate::codec::charset::Breaks;
 use crate::codec::packed::Numbers;
 use crate::id::{ConnectionId, GroupNumber, Seq, ServiceNumber};
-use crate::limits::{FILE_NAME_BYTES, SEARCH_SLICE_STEPS};
+use crate::limits::{FILE_NAME_BYTES, SEARCH_SLICE_STEPS, SEARCHES_AT_ONCE};
 use crate::state::decide::search::{BadQuery, Query, Search};
 use crate::state::decide::{List, Must, Refusal, check_text, friends, groups, messages};
 use crate::state::{Event, State, User};
@@ -276,7 +276,8 @@ impl Engine {
             self.resumed.push(connection);
         } else if let Some(peer) = self.peer_mut(connection) {
             peer.stage = stage;
-            self.searches.push_back(connection);
+            let behind = self.searches.len().min(SEARCHES_AT_ONCE - 1);
+            self.searches.insert(behind, connection);
         }
     }
 

@@ -176,6 +176,11 @@ impl OpenBatch {
         self.bytes.truncate(BATCH_HEADER_LEN);
         self.count = 0;
     }
+
+    /// Holds no more memory than most batches need, whatever the largest one has needed.
+    fn let_go(&mut self) {
+        self.bytes.shrink_to(BATCH_CAPACITY);
+    }
 }
 
 /// Since when something has been waiting to be done.
@@ -292,6 +297,11 @@ impl<S: Storage> Log<S> {
         self.batch.time = time;
         self.time = time;
         Ok((seq, place_at(self.active_id, offset)))
+    }
+
+    /// Lets go of memory that only the largest batches have needed.
+    pub fn let_go_memory(&mut self) {
+        self.batch.let_go();
     }
 
     /// Lets the rest of the log be filled even where no other segment can be had. A server that stops calls

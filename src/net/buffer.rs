@@ -1,7 +1,8 @@
 //! Bytes that wait: for the rest of their packet, or for the other end to take them.
 //!
 //! Owns appending at one end and taking from the other without moving all of it each time. It never
-//! holds memory while it is empty, which is what most connections' buffers are, most of the time.
+//! holds memory while it is empty, which is what most connections' buffers are, most of the time. How much all of them
+//! hold is known at any moment.
 
 /// The spare memory that is kept for the next buffers, in vectors.
 const SPARES: usize = 64;
@@ -20,7 +21,42 @@ pub(super) struct Buffer {
 /// The memory of buffers that became empty, for those that become filled: between two turns hardly
 /// any buffer holds bytes, and within one no message needs new memory.
 #[derive(Default, Debug)]
-pub(super) struct Spares(Vec<Vec<u8>>);
+pub(super) struct Spares {
+    spares: Vec<Vec<u8>>,
+    held: usize,
+    freed: usize,
+}
+
+impl Spares {
+    /// How much memory buffers hold, in bytes. It is known as long as each is emptied before it is dropped.
+    pub(super) const fn held(&self) -> usize {
+        self.held
+    }
+
+    /// How much memory was freed since that was last asked, in bytes.
+    pub(super) fn take_freed(&mut self) -> usize {
+        std::mem::take(&mut self.freed)
+    }
+
+    /// So much was freed elsewhere.
+    pub(super) const fn note_freed(&mut self, bytes: usize) {
+        self.freed += bytes;
+    }
+
+    /// Keeps nothing for the next buffers.
+    pub(super) fn let_go(&mut self) {
+        self.spares = Vec::new();
+    }
+
+    fn grown(&mut self, before: usize, after: usize) {
+        self.held += after - before;
+    }
+
+    fn shrunk(&mut self, before: usize, after: usize) {
+        self.held -= before - after;
+        self.freed += before - after;
+    }
+}
 
 impl Buffer {
     /// How many bytes wait.
@@ -33,6 +69,11 @@ impl Buffer {
         self.len() == 0
     }
 
+    /// How much memory it holds, in bytes.
+    pub(super) const fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// All bytes that wait.
     pub(super) fn waiting(&self) -> &[u8] {
         &self.bytes[self.taken..]
@@ -43,10 +84,12 @@ impl Buffer {
         if bytes.is_empty() {
             return;
         }
-        if self.bytes.capacity() == 0 {
-            self.bytes = spares.0.pop().unwrap_or_default();
+        let before = self.held();
+        if before == 0 {
+            self.bytes = spares.spares.pop().unwrap_or_default();
         }
         self.bytes.extend_from_slice(bytes);
+        spares.grown(before, self.held());
     }
 
     /// Takes bytes off the front.
@@ -58,6 +101,11 @@ impl Buffer {
         } else if self.taken >= CUT_BYTES_MIN && self.taken * 2 >= self.bytes.len() {
             self.bytes.drain(..self.taken);
             self.taken = 0;
+            let before = self.held();
+            if before > SPARE_BYTES_MAX && before / 4 > self.bytes.len() {
+                self.bytes.shrink_to(before / 2);
+                spares.shrunk(before, self.held());
+            }
         }
     }
 
@@ -65,9 +113,12 @@ impl Buffer {
     pub(super) fn clear(&mut self, spares: &mut Spares) {
         let mut bytes = std::mem::take(&mut self.bytes);
         self.taken = 0;
-        if spares.0.len() < SPARES && (1..=SPARE_BYTES_MAX).contains(&bytes.capacity()) {
+        if spares.spares.len() < SPARES && (1..=SPARE_BYTES_MAX).contains(&bytes.capacity()) {
+            spares.held -= bytes.capacity();
             bytes.clear();
-            spares.0.push(bytes);
+            spares.spares.push(bytes);
+        } else {
+            spares.shrunk(bytes.capacity(), 0);
         }
     }
 }
@@ -111,11 +162,29 @@ mod tests {
             (Buffer::default(), Buffer::default(), Spares::default());
         one.push(&[1; 500], &mut spares);
         one.take(500, &mut spares);
-        assert_eq!((one.bytes.capacity(), spares.0.len()), (0, 1));
+        assert_eq!((one.held(), spares.spares.len()), (0, 1));
         two.push(&[2; 10], &mut spares);
-        assert!(two.bytes.capacity() >= 500 && spares.0.is_empty());
+        assert!(two.held() >= 500 && spares.spares.is_empty());
         two.push(&[2; 2 * SPARE_BYTES_MAX], &mut spares);
+        assert_eq!((spares.held(), spares.take_freed()), (two.held(), 0));
+        let held = two.held();
         two.clear(&mut spares);
-        assert!(spares.0.is_empty(), "much memory goes back");
+        assert!(spares.spares.is_empty(), "much memory goes back");
+        assert_eq!((spares.held(), spares.take_freed(), spares.take_freed()), (0, held, 0));
+    }
+
+    #[test]
+    fn a_buffer_that_is_nearly_empty_again_holds_little() {
+        let (mut one, mut two) = (Buffer::default(), Buffer::default());
+        let mut spares = Spares::default();
+        one.push(&[1; 4 << 20], &mut spares);
+        two.push(&[2; 4 << 10], &mut spares);
+        while one.len() > 100 {
+            one.take((one.len() / 3).max(50), &mut spares);
+            assert_eq!(spares.held(), one.held() + two.held());
+        }
+        assert!(one.held() <= 2 * SPARE_BYTES_MAX, "{}", one.held());
+        two.take(4 << 10, &mut spares);
+        assert_eq!(spares.held(), one.held());
     }
 }

@@ -135,6 +135,11 @@ impl Connection {
         }
     }
 
+    /// How much memory it holds for what waits, in bytes.
+    pub(super) const fn held(&self) -> usize {
+        self.input.held() + self.output.held()
+    }
+
     /// Whether the poller may report that something can be read, as far as it was told.
     pub(super) fn reads(&self) -> bool {
         interest(self).readable

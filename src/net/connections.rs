@@ -16,6 +16,7 @@ use super::connection::{Connection, Pause, Phase};
 use super::kernel::Registered;
 use super::timetable::Timetable;
 use crate::id::{ConnectionId, MonoMillis};
+use crate::limits::{BUFFERS_BYTES_MAX, FREED_BYTES_OF_CONNECTION, OUTPUT_BYTES_LOW};
 
 /// The connections and what is to be done with them.
 pub(super) struct Connections {
@@ -70,6 +71,38 @@ impl Connections {
         entry.insert(Connection::new(socket, id, now));
         self.touch(id);
         Ok(id)
+    }
+
+    /// Gives up those that hold the most memory for what waits, where all of them together hold more than they may,
+    /// until a good part of it is free. Whoever is given up so has left untaken what it was sent.
+    pub(super) fn give_up_largest(&mut self) {
+        let mut held = self.spares.held();
+        if held <= BUFFERS_BYTES_MAX {
+            return;
+        }
+        let living = self.slab.iter().filter(|(_, connection)| !connection.gone);
+        let mut largest: Vec<_> = living
+            .map(|(key, connection)| (connection.held(), ConnectionId(key)))
+            .filter(|(bytes, _)| *bytes > OUTPUT_BYTES_LOW)
+            .collect();
+        largest.sort_unstable();
+        while held > BUFFERS_BYTES_MAX / 4 * 3
+            && let Some((bytes, id)) = largest.pop()
+        {
+            ::log::info!("connection {id} leaves {bytes} bytes waiting, the most, and is given up");
+            held -= bytes;
+            self.give_up(id);
+        }
+    }
+
+    /// Lets go of memory that is kept for connections that are no longer there.
+    pub(super) fn let_go(&mut self) {
+        self.spares.let_go();
+        self.slab.shrink_to_fit();
+        let Self { touched, held, resumable, roomy, slow, gone, .. } = self;
+        for list in [touched, held, resumable, roomy, slow, gone] {
+            list.shrink_to_fit();
+        }
     }
 
     /// How many there are, those that are closed and not yet over included.
@@ -234,6 +267,7 @@ impl Connections {
         self.looks.set(id, &mut connection.look, None);
         connection.input.clear(&mut self.spares);
         connection.output.clear(&mut self.spares);
+        self.spares.note_freed(FREED_BYTES_OF_CONNECTION);
     }
 
     /// Takes out a connection of which a deadline is due.

@@ -12,8 +12,8 @@ use super::{KEY_LISTENERS, KEY_SIGNALS, KEY_WATCH, Server, ServerError};
 use crate::engine::{Input, Overdue};
 use crate::id::{ConnectionId, MonoMillis};
 use crate::limits::{
-    ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, FILES_LINGERING, FLUSH_MS, LINGER_MS, OUTPUT_BYTES_HIGH,
-    PACKETS_PER_TURN, POSTED_PER_TURN, SHUTDOWN_MS,
+    ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, FILES_LINGERING, FLUSH_MS, LINGER_MS, OUTBOX_BYTES_PER_TURN,
+    OUTPUT_BYTES_HIGH, PACKETS_EACH_MAX, PACKETS_PER_TURN, POSTED_PER_TURN, SHUTDOWN_MS,
 };
 use crate::wire::{Frame, cut};
 
@@ -38,6 +38,7 @@ impl Server {
             self.report_listeners(true);
             (0..self.listeners.len()).for_each(|at| self.accept(at));
         }
+        self.packets_each = packets_each(self.connections.resumable.len() + reports.iter().count());
         // Those that have waited since an earlier turn come before those that have just been reported.
         for id in mem::take(&mut self.connections.resumable) {
             self.resume(id);
@@ -231,9 +232,12 @@ impl Server {
         let Some(connection) = self.connections.get(id) else { return };
         let mut input = mem::take(&mut connection.input);
         let taken = self.hand_in(id, input.waiting());
-        if let Some((connection, spares)) = self.connections.get_with_spares(id) {
-            input.take(taken, spares);
-            connection.input = input;
+        match self.connections.get_with_spares(id) {
+            Some((connection, spares)) => {
+                input.take(taken, spares);
+                connection.input = input;
+            }
+            None => input.clear(&mut self.connections.spares),
         }
     }
 
@@ -272,7 +276,9 @@ impl Server {
 
     /// Whether a packet that the engine would take has to wait all the same.
     fn pause_before(&mut self, id: ConnectionId, frame: &Frame<'_>, packets: usize) -> Pause {
-        if packets >= PACKETS_PER_TURN || self.engine.posted() >= POSTED_PER_TURN {
+        let is_long = self.engine.posted() >= POSTED_PER_TURN
+            || self.engine.poll_outbox().len() >= OUTBOX_BYTES_PER_TURN;
+        if packets >= self.packets_each || is_long {
             return Pause::Turn;
         }
         if self.is_behind(id) {
@@ -365,5 +371,29 @@ impl Server {
             (answered, Due::GivenUp),
         ];
         dues.into_iter().filter_map(|(at, due)| Some((at?, due))).min_by_key(|(at, _)| *at)
+    }
+}
+
+/// How many packets are taken in a turn from each of so many connections: few where there are many, since each of them
+/// waits for all others.
+fn packets_each(connections: usize) -> usize {
+    (PACKETS_PER_TURN / connections.max(1)).clamp(1, PACKETS_EACH_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_no_longer_the_more_there_are_who_send_very_much() {
+        for connections in [0, 1, 2, 15, 16, 17, 100, 1_000, PACKETS_PER_TURN, 20_000] {
+            let each = packets_each(connections);
+            assert!((1..=PACKETS_EACH_MAX).contains(&each), "{connections}: {each}");
+            assert!(
+                each * connections <= PACKETS_PER_TURN.max(connections),
+                "{connections}: {each}"
+            );
+        }
+        assert_eq!([1, 16, 100].map(packets_each), [256, 256, 40]);
     }
 }

@@ -175,6 +175,11 @@ impl<S: Storage> Journal<S> {
         }
     }
 
+    /// Lets go of memory that only the largest turns have needed.
+    pub fn let_go_memory(&mut self) {
+        self.log.let_go_memory();
+    }
+
     /// Syncs and closes the log.
     ///
     /// # Errors

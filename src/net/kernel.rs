@@ -1,5 +1,6 @@
-//! The two requests to the system that Rust cannot check: registering a source with the poller, and
-//! asking how much of what was sent is not acknowledged. All of the server's `unsafe` for sockets is here.
+//! The three requests to the system that Rust cannot check: registering a source with the poller,
+//! asking how much of what was sent is not acknowledged, and giving back memory. All of the server's `unsafe` beside
+//! that for mapping files is here.
 //!
 //! It never reads or writes a byte of a connection.
 #![allow(unsafe_code)]
@@ -87,6 +88,19 @@ pub(super) fn unacknowledged(socket: &TcpStream) -> Option<u64> {
 )))]
 pub(super) fn unacknowledged(_socket: &TcpStream) -> Option<u64> {
     None
+}
+
+/// Gives memory back that was freed and is kept for later: C's library does so by itself only where the last of its
+/// memory is free, and much of it.
+pub(super) fn give_memory_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: this is how C's library declares it. It takes a number, which may be any, and locks what it looks at.
+        unsafe extern "C" {
+            safe fn malloc_trim(pad: usize) -> std::ffi::c_int;
+        }
+        malloc_trim(0);
+    }
 }
 
 #[cfg(test)]

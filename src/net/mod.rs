@@ -14,6 +14,7 @@ mod input;
 mod journal;
 mod kernel;
 mod listener;
+mod memory;
 mod output;
 mod outside;
 mod passwords;
@@ -36,12 +37,13 @@ use crate::cli::progress::Reading;
 use crate::cli::settings::{Options, Timeouts};
 use crate::engine::{Engine, Host, Input, StorageFull};
 use crate::id::{ConnectionId, MonoMillis, Now, Place, Seq, UnixMillis};
-use crate::limits::{FILES_LINGERING, READ_BYTES_PER_TURN, SHUTDOWN_MS};
+use crate::limits::{PACKETS_EACH_MAX, READ_BYTES_PER_TURN, SHUTDOWN_MS};
 use crate::log::{Batch, DiskStorage, Log, OpenError, Rebuild, Record, Recovery};
 use crate::state::{RecordError, Stamp, State};
 
 use connections::Connections;
 use listener::Listener;
+use memory::{Freed, connections_max};
 use outside::Clock;
 use passwords::Passwords;
 use reports::Reports;
@@ -52,6 +54,7 @@ use watch::Watch;
 pub use error::ServerError;
 pub use journal::Journal;
 pub use listener::connections_possible;
+pub use memory::Bound;
 
 /// Poller keys from the top; connections count from 0, and the poller keeps the highest for itself.
 const KEY_SIGNALS: usize = usize::MAX - 1;
@@ -79,8 +82,12 @@ pub struct Server {
     timeouts: Timeouts,
     /// What all connections are read into, one after the other.
     buffer: Box<[u8]>,
-    /// Connections that there are files for, with those that are closed and linger.
+    /// Connections that there may be, with those that are closed and linger.
     files_max: usize,
+    /// Packets that this turn takes from each connection.
+    packets_each: usize,
+    /// What was freed and not given back to the system.
+    freed: Freed,
     /// Nothing is accepted before this: there was no file for a connection.
     accepting_from: Option<MonoMillis>,
     /// That has been said, and no connection was accepted since.
@@ -172,11 +179,16 @@ impl Server {
             now,
             timeouts: options.timeouts,
             buffer: vec![0; READ_BYTES_PER_TURN].into_boxed_slice(),
-            files_max: possible.saturating_add(FILES_LINGERING),
+            files_max: connections_max(options.settings.max_connections, possible),
+            packets_each: PACKETS_EACH_MAX,
+            freed: Freed::default(),
             accepting_from: None,
             starved: false,
             stopping: None,
         };
+        // Reading the log has taken much that is not needed any more.
+        kernel::give_memory_back();
+        ::log::info!("{}", Bound::of(options, possible).beside(memory::held()));
         // A tool may have compacted the log between the reading and the watch.
         server.journal.look_for_base();
         server.begin_turn();
@@ -236,6 +248,8 @@ impl Server {
         for id in removable {
             self.connections.remove(id);
         }
+        self.connections.give_up_largest();
+        self.give_back(reports.is_empty());
         if self.journal.deadline().is_some_and(|due| due <= self.now.mono) {
             self.journal.housekeep(self.now.mono)?;
         }
@@ -272,11 +286,25 @@ impl Server {
             self.journal.deadline(),
             self.connections.deadlines.first(),
             self.connections.looks.first(),
+            self.freed.due(),
             self.accepting_from,
             self.stopping.map(|since| since.plus(SHUTDOWN_MS)),
         ];
         let first = deadlines.into_iter().flatten().min()?;
         Some(Duration::from_millis(first.since(self.now.mono)))
+    }
+
+    /// Gives back to the system what was freed, at a time when nobody waits for anything.
+    fn give_back(&mut self, is_quiet: bool) {
+        let Self { engine, journal, connections, freed, now, .. } = self;
+        freed.note(connections.spares.take_freed(), now.mono);
+        let is_quiet = is_quiet && !engine.has_work() && !connections.has_work();
+        if is_quiet && freed.take_due(now.mono) {
+            connections.let_go();
+            engine.let_go();
+            journal.let_go_memory();
+            kernel::give_memory_back();
+        }
     }
 
     fn is_done(&self) -> bool {

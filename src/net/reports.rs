@@ -10,7 +10,7 @@ use std::time::Duration;
 use polling::{Events, Poller};
 
 /// Reports that are taken at once; what there is beyond is reported the next time.
-const REPORTS: usize = 1_024;
+pub(super) const REPORTS: usize = 1_024;
 /// The longest wait at once; whoever wanted a longer one waits again.
 #[cfg(target_os = "linux")]
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use oicq::codec::secret::Secret;
 use oicq::engine::{Engine, Outcome, Overdue, Settings, Verdict};
 use oicq::id::{ConnectionId, ServiceNumber};
+use oicq::limits::{PASSWORDS_WAITING, PASSWORDS_WAITING_EACH};
 use oicq::wire::{Code, Kind, Request, ServerPacket};
 
 use crate::kit::people::{PASSWORD, User, account, bytes_of, failure, message, raw};
@@ -305,6 +306,52 @@ fn addresses_take_turns_with_their_passwords() {
         expected,
         "and after a restart of a replay"
     );
+}
+
+#[test]
+fn where_very_many_passwords_wait_an_address_has_few_of_them() {
+    let mut world = World::new();
+    world.hold_passwords = true;
+    let any = Request::Register(account(b"any"));
+    let mut ask = |address: [u8; 4]| {
+        let at = world.connect_from(address.into());
+        (at, world.ask(at, ServiceNumber(0), any))
+    };
+    // As long as there are not many, they may all come from one address.
+    for _ in 0..PASSWORDS_WAITING {
+        assert_eq!(ask(HERE).1, []);
+    }
+    let told = refusal(&ask(HERE).1, &any, Code::Throttled);
+    assert!(told.ends_with("wait 5 s"), "{told}");
+    for _ in 0..PASSWORDS_WAITING_EACH {
+        assert_eq!(ask(THERE).1, []);
+    }
+    let (refused, answer) = ask(THERE);
+    refusal(&answer, &any, Code::Throttled);
+    // A refusal closes nothing, and once fewer wait there is room again.
+    let before = tickets(&mut world.engine, &mut world.journal).len();
+    assert_eq!(before, PASSWORDS_WAITING + PASSWORDS_WAITING_EACH);
+    assert_eq!(world.ask(refused, ServiceNumber(0), any), []);
+}
+
+#[test]
+fn who_has_hung_up_has_no_password_looked_at() {
+    let settings = Settings::default();
+    let mut world = World::with(settings.clone());
+    let (ann, ben) = (world.user(b"ann"), world.user(b"ben"));
+    world.hold_passwords = true;
+    for user in [ann, ben] {
+        assert_eq!(world.asks(user, Request::ChangeProfile(account(b"other"))), []);
+    }
+    world.turn(|engine, _| assert_eq!(engine.poll_password_job().map(|job| job.ticket), Some(5)));
+    world.disconnect(ben.at);
+    let mut kept = Vec::new();
+    world.engine.save(&mut kept);
+    let state = world.journal.replay();
+    assert!(Engine::restore(settings, state, &kept, |_| None).is_ok());
+    let verdict = Verdict { ticket: 5, outcome: Outcome::Hashed("$".into()) };
+    world.turn(|engine, journal| engine.handle_verdict(verdict, journal));
+    assert_eq!(tickets(&mut world.engine, &mut world.journal), [] as [u64; 0]);
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! What happens to connections between two looks at them: searches whose connection ends, clients that are
 //! slow to take what they are sent, a log without room.
 
+use oicq::codec::secret::Secret;
 use oicq::engine::{Overdue, Settings};
 use oicq::id::ServiceNumber;
 use oicq::wire::{Kind, Request, ServerPacket, cut};
 
 use crate::kit::World;
-use crate::kit::people::{User, bytes_of, got, message};
+use crate::kit::people::{PASSWORD, User, bytes_of, got, message};
 
 fn search(world: &mut World, users: &[User], then: impl FnOnce(&mut World)) {
     let request = Request::Search { statement: b"SELECT * FROM users WHERE age = 99" };
@@ -38,6 +39,47 @@ fn a_connection_that_is_closed_while_its_search_waits_stays_closed() {
     assert!(world.engine.is_ready(eve) && !world.is_closed(eve));
     let mia = world.connect();
     assert!(world.is_closed(eve) && !world.is_closed(mia) && !world.is_closed(ben.at));
+}
+
+#[test]
+fn a_connection_whose_password_is_looked_at_makes_room_last() {
+    let settings =
+        Settings { max_connections: 3, connections: 0, registrations: 0, ..Settings::default() };
+    let mut world = World::with(settings);
+    let ann = world.user(b"ann");
+    world.leaves(ann);
+    world.hold_passwords = true;
+    let [waits, idle] = [world.connect(), world.connect()];
+    let password = Secret::new(PASSWORD);
+    assert_eq!(world.ask(waits, ann.number, Request::LogIn { password, mode: 0 }), []);
+    let later = world.connect();
+    let _ = world.connect();
+    assert!(world.is_closed(idle) && !world.is_closed(later), "the oldest that waits for nothing");
+    let [other, another] = [later, world.connect()];
+    assert!(world.is_closed(other) && !world.is_closed(waits));
+    world.disconnect(another);
+
+    // Where all of them are looked at, none makes room; in session and out of it again, it does.
+    world.hold_passwords = false;
+    world.pass(1);
+    assert_eq!(world.engine.connection_of(ann.number), Some(waits));
+    let ann = User { number: ann.number, at: waits };
+    world.asks(ann, Request::SetMode { mode: 4 });
+    let all: Vec<_> = (0..4).map(|_| world.connect()).collect();
+    assert!(world.is_closed(waits) && !world.is_closed(all[3]));
+}
+
+#[test]
+fn where_every_password_is_looked_at_a_new_connection_is_turned_away() {
+    let settings =
+        Settings { max_connections: 1, connections: 0, registrations: 0, ..Settings::default() };
+    let mut world = World::with(settings);
+    world.hold_passwords = true;
+    let waits = world.connect();
+    let password = Secret::new(PASSWORD);
+    assert_eq!(world.ask(waits, ServiceNumber(10_001), Request::LogIn { password, mode: 0 }), []);
+    let new = world.connect();
+    assert!(world.is_closed(new) && !world.is_closed(waits));
 }
 
 #[test]

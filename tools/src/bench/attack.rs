@@ -23,8 +23,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use oicq::cli::options::Command;
+use oicq::cli::page::terminal_width;
 use oicq::id::ServiceNumber;
 use oicq::limits::{LINGER_MS, SHUTDOWN_MS};
+use oicq::net::{Bound, connections_possible};
 use oicq::wire::server::Extensions;
 
 use self::pool::Pool;
@@ -170,7 +173,8 @@ impl Sort {
             Self::Slow | Self::Logins | Self::Garbage => 1_000,
             Self::Churn => 256,
             Self::Deaf | Self::Requests | Self::Register | Self::Names => 100,
-            Self::Broadcast => 500,
+            // As many friends as a group holds, and those who write to them.
+            Self::Broadcast => 270,
         }
     }
 
@@ -244,8 +248,18 @@ fn attack(run: &Run, options: &Options) -> Result<Measured, Failure> {
     pool.leave();
     pool.fetch_mail()?;
     let afterwards = afterwards(run, watch, before)?;
-    let held = Leftovers { before, worst: worst.holds, afterwards };
+    let bound = bound(&options.server);
+    let held = Leftovers { before, worst: worst.holds, afterwards, bound };
     Ok(Measured { connections, in_peace, attacked, held, counts: pool.counts, open })
+}
+
+/// How much memory a server that is started may need at most beside its state. The one that runs does not tell.
+fn bound(server: &Server) -> Option<u64> {
+    let Server::Start { options, .. } = server else { return None };
+    match oicq::cli::options::parse(options.iter().cloned(), terminal_width()) {
+        Ok(Command::Serve(serve)) => Some(Bound::of(&serve.options, connections_possible()).bytes),
+        _ => None,
+    }
 }
 
 fn door(run: &Run, address: SocketAddr) -> Door<'_> {

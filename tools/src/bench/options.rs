@@ -518,9 +518,9 @@ fn page() -> Page {
              as long as the attack takes (--duration, 10s). The server that is started has its \
              usual limits, and attackers come from many addresses of this machine. It has stood the \
              attack, and the status is 0, if nobody honest is refused, no message is lost, 99 % of \
-             them arrive within 3 times what it took in peace (or 20 ms), 99.9 % within 100 ms, and \
-             if afterwards it has no more memory and open files than before, but for 1 %. \
-             --connections says how many sockets attackers may have at once.",
+             them arrive within 3 times what it took in peace (or 20 ms), 99.9 % within 100 ms, it takes no more \
+             memory than its options allow (oicqd -v says how much), and afterwards has no more memory and open \
+             files than before, but for 1 %. --connections says how many sockets attackers may have at once.",
         )
         .note(
             "In JSON each round is an object, and so is the summary of a server or relay, each \

@@ -145,7 +145,10 @@ impl Watch {
         let memory = kilobytes(&read(&format!("/proc/{id}/status"))?, "RssAnon:")?;
         let links = fs::read_dir(format!("/proc/{id}/fd")).ok()?.flatten();
         let targets = links.filter_map(|link| fs::read_link(link.path()).ok());
-        let files = targets.filter(|target| target.extension().is_none_or(|end| end != "log"));
+        // The next one has another name until it is needed.
+        let of_log =
+            |target: &PathBuf| target.extension().is_some_and(|end| end == "log" || end == "tmp");
+        let files = targets.filter(|target| !of_log(target));
         Some(Holds { memory, files: files.count() as u64 })
     }
 

@@ -27,13 +27,13 @@ impl Attack for Broadcast {
         let friends: Vec<_> =
             pool.users[writers..].iter().take(FRIENDS_PER_GROUP).copied().collect();
         self.writers = keys[..writers].to_vec();
+        pool.doing("making friends");
         for key in &self.writers {
             for friend in &friends {
                 pool.ask(*key, Request::AddFriend { friend: *friend });
             }
-            pool.settle()?;
         }
-        Ok(())
+        pool.settle()
     }
 
     fn go_on(&mut self, pool: &mut Pool<'_>) -> Result<(), Failure> {

@@ -105,6 +105,11 @@ impl<'a> Pool<'a> {
         self.door.run.ns()
     }
 
+    /// Says what takes its time now.
+    pub(crate) fn doing(&self, what: &str) {
+        self.door.run.doing(what.to_owned(), 0);
+    }
+
     /// Keys of all sockets that the server has not ended.
     pub(crate) fn keys(&self) -> Vec<usize> {
         let is_open = |end: &Option<End>| end.as_ref().is_some_and(|end| !end.is_over);
@@ -268,6 +273,7 @@ impl<'a> Pool<'a> {
     /// and not counted.
     pub(crate) fn fetch_mail(&mut self) -> Result<(), Failure> {
         let counts = self.counts.clone();
+        self.doing("fetching the mail of the attack's users");
         for users in self.users.clone().chunks(FETCH_AT_ONCE) {
             for &user in users {
                 let Some(key) = self.open()? else { continue };

@@ -83,6 +83,9 @@ fn held(measured: &Measured) -> Table {
         };
         table.row(when, cells);
     }
+    if let Some(most) = held.memory_max() {
+        table.row("allowed", [BinaryBytes(most).to_string(), "–".to_owned()]);
+    }
     table
 }
 
@@ -122,6 +125,7 @@ fn object(sort: Sort, measured: &Measured) -> Value {
         "memory_before": measured.held.before.map(|held| held.memory),
         "memory_worst": measured.held.worst.map(|held| held.memory),
         "memory_afterwards": measured.held.afterwards.map(|held| held.memory),
+        "memory_allowed": measured.held.memory_max(),
         "files_before": measured.held.before.map(|held| held.files),
         "files_worst": measured.held.worst.map(|held| held.files),
         "files_afterwards": measured.held.afterwards.map(|held| held.files),
@@ -169,10 +173,11 @@ logins in peace         30.0 ms  30.0 ms  30.0 ms  30.0 ms
 messages beside it      2.00 ms  2.00 ms  2.00 ms  2.00 ms
 logins beside it        30.0 ms  30.0 ms  30.0 ms  30.0 ms
 
-what the server holds     memory  open files
-before                 10.00 MiB          20
-at worst               20.00 MiB          30
-afterwards             10.00 MiB          20
+what the server holds      memory  open files
+before                  10.00 MiB          20
+at worst                20.00 MiB          30
+afterwards              10.00 MiB          20
+allowed                100.00 MiB           –
 
 what becomes of the attackers  count
 connections begun              1,234

@@ -31,6 +31,15 @@ pub(super) struct Leftovers {
     pub(super) before: Option<Holds>,
     pub(super) worst: Option<Holds>,
     pub(super) afterwards: Option<Holds>,
+    /// Memory in bytes that it may need at most beside what it held before; `None` where its options are not known.
+    pub(super) bound: Option<u64>,
+}
+
+impl Leftovers {
+    /// The most memory that it may hold, in bytes.
+    pub(super) fn memory_max(&self) -> Option<u64> {
+        Some(self.before?.memory.saturating_add(self.bound?))
+    }
 }
 
 /// All that was measured.
@@ -78,6 +87,12 @@ impl Measured {
                 ));
             }
         }
+        if let Some((worst, most)) = self.held.worst.zip(self.held.memory_max())
+            && worst.memory > most
+        {
+            failed
+                .push(format!("{} bytes of memory at worst, at most {most} may be", worst.memory));
+        }
         let Leftovers { before: Some(before), afterwards: Some(now), .. } = self.held else {
             return failed;
         };
@@ -116,6 +131,7 @@ pub(super) mod tests {
                 before: holds(10 << 20, 20),
                 worst: holds(20 << 20, 30),
                 afterwards: holds(10 << 20, 20),
+                bound: Some(90 << 20),
             },
             counts: Counts { opened: 1_234, closed: 1_200, ..Counts::default() },
             open: 10,
@@ -157,6 +173,11 @@ pub(super) mod tests {
         };
         says(grown((10 << 20) + (10 << 20) / 100, 20), &[]);
         says(grown((10 << 20) + (10 << 20) / 100 + 1, 20), &["bytes of memory are left"]);
+        let worst = |memory| {
+            move |measured: &mut Measured| measured.held.worst = Some(Holds { memory, files: 20 })
+        };
+        says(worst(100 << 20), &[]);
+        says(worst((100 << 20) + 1), &["104857601 bytes of memory at worst, at most 104857600"]);
         says(grown(10 << 20, 21), &["21 open files are left, 20 were"]);
         says(|measured| measured.attacked.lost = Some("gone".to_owned()), &["a message: gone"]);
         says(|measured| measured.attacked.refused.push("no".to_owned()), &["a login: no"]);
