@@ -767,7 +767,8 @@ impl<'s, S: Storage> Reader<'s, S> {
             let Some((offset, header)) = found else { return Ok(None) };
             let mut start = [0; BATCH_HEADER_LEN];
             let crc = header.encode(seed, &mut start);
-            let inside = offset + header.total() <= until.max(limit);
+            // As far as the reader itself will go.
+            let inside = offset + header.total() <= limit;
             if inside && self.check_payload(offset, &header, crc)?.is_ok() {
                 return Ok(Some((offset, header)));
             }
