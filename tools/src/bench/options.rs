@@ -22,6 +22,7 @@ use super::load::Shape;
 use super::load::broadcast::RECEIVERS_MAX;
 use super::relay::Sort;
 use super::round::Length;
+use super::{clock, soak};
 use crate::failure::Failure;
 use crate::options::{Format, VERSION, answer, one_of, parsed, required, text, value};
 
@@ -40,6 +41,8 @@ pub(crate) enum Call {
     Table { common: Box<Options>, sessions: usize },
     /// Attack.
     Attack(Box<attack::Options>),
+    /// Run for long.
+    Soak(Box<soak::Options>),
     /// Say which attacks there are.
     ListAttacks,
     /// Be a relay.
@@ -104,6 +107,10 @@ const DURATION: &str = "3s";
 const WARM_UP: &str = "500ms";
 const ATTACK_DURATION: &str = "10s";
 const PATIENCE: &str = "30s";
+/// Users of a long run, half of whose clients are extended ones.
+const SOAK_USERS: usize = 256;
+/// Each has a connection, and the next one before the server has closed the last.
+const SOAK_USERS_MAX: usize = 10_000;
 const PAIRS: usize = 50;
 const UNDER_WAY: usize = 16;
 /// With a rate, more may be under way: it is the rate that is chosen, not the number.
@@ -140,6 +147,8 @@ struct Draft {
     ceiling: bool,
     table: bool,
     attack: Option<String>,
+    soak_ns: Option<u64>,
+    seed: Option<u64>,
     relay: Option<Sort>,
     folder: Option<PathBuf>,
     first_user: Option<u32>,
@@ -207,6 +216,8 @@ impl Draft {
             "attack" => {
                 self.attack = Some(text(parser, "--attack", "the name of an attack, or list")?)
             }
+            "soak" => self.soak_ns = Some(time(parser, "--soak")?),
+            "seed" => self.seed = Some(parsed(parser, "--seed", "a whole number")?),
             "relay" => self.relay = Some(sort(&text(parser, "--relay", "bare or durable")?)?),
             "dir" => self.folder = Some(value(parser, "--dir", "DIR, a folder")?.into()),
             "users" => {
@@ -226,6 +237,12 @@ impl Draft {
         let folder = self.folder.take().unwrap_or_else(|| ".".into());
         if let Some(sort) = self.relay {
             return Ok(Call::Relay { sort, folder });
+        }
+        if let Some(length_ns) = self.soak_ns {
+            return self.soak(length_ns, folder).map(|options| Call::Soak(Box::new(options)));
+        }
+        if self.seed.is_some() {
+            return Err(Failure::option("--seed", "it is for --soak"));
         }
         if let Some(name) = self.attack.take() {
             if name == "list" {
@@ -286,6 +303,48 @@ impl Draft {
             folder,
             patience_ns: self.patience_ns.unwrap_or_else(|| ns(PATIENCE)),
             format: self.format.unwrap_or(Format::Text),
+        })
+    }
+
+    /// A long run settles what its users do, and has a server of its own.
+    fn soak(&mut self, length_ns: u64, folder: PathBuf) -> Result<soak::Options, Failure> {
+        let settled = self.of_a_load().into_iter();
+        let settled = settled.filter(|(option, _)| !["--rate", "--plot"].contains(option));
+        let others = [
+            ("--table", self.table),
+            ("--attack", self.attack.is_some()),
+            ("--rounds", self.rounds.is_some()),
+            ("--duration", self.duration_ns.is_some()),
+            ("--warm-up", self.warm_up_ns.is_some()),
+            ("--messages", self.messages.is_some()),
+        ];
+        if let Some((option, _)) = settled.chain(others).find(|(_, given)| *given) {
+            return Err(Failure::option(option, "it is not for --soak"));
+        }
+        let Server::Start { program, options } = self.server()? else {
+            let error = "it restarts its server: expected --serve with a program to start";
+            return Err(Failure::option("--soak", error));
+        };
+        let users = self.connections.unwrap_or(SOAK_USERS);
+        if !(soak::PEOPLE_MIN..=SOAK_USERS_MAX).contains(&users) {
+            let [least, most] = [soak::PEOPLE_MIN, SOAK_USERS_MAX];
+            let error = format!("{users} was given, --soak has {least} to {most} users");
+            return Err(Failure::option("--connections", error));
+        }
+        if length_ns == 0 {
+            return Err(Failure::option("--soak", "expected a time longer than 0"));
+        }
+        Ok(soak::Options {
+            program,
+            server_options: options,
+            length_ns,
+            seed: self.seed.unwrap_or_else(clock::seed),
+            users,
+            rate: self.rate,
+            folder,
+            patience_ns: self.patience_ns.unwrap_or_else(|| ns(PATIENCE)),
+            format: self.format.unwrap_or(Format::Text),
+            plot: self.plot.take(),
         })
     }
 

@@ -3,8 +3,8 @@
 use oicq::cli::page::{Page, Row};
 
 use super::{
-    ATTACK_DURATION, BYTES, DURATION, IDLE_SESSIONS, IDLE_SESSIONS_TABLE, LOGINS, PAIRS, PATIENCE,
-    RECEIVERS, ROUNDS, UNDER_WAY, UNDER_WAY_STEADY, WARM_UP,
+    BYTES, DURATION, IDLE_SESSIONS, IDLE_SESSIONS_TABLE, LOGINS, PAIRS, PATIENCE, RECEIVERS,
+    ROUNDS, SOAK_USERS, UNDER_WAY, UNDER_WAY_STEADY, WARM_UP,
 };
 
 /// The page.
@@ -61,8 +61,22 @@ pub(super) fn page() -> Page {
              --connections says how many sockets attackers may have at once.",
         )
         .note(
+            "A long run (--soak 60min) finds out what the server can do, and asks for 80 % of it (or for \
+             --rate) at equal distances: messages to friends who are there or away, broadcasts, logins, \
+             profiles, modes, searches, files, registrations, of base and extended clients by halves. \
+             Meanwhile users hang up, reset their connections, stop within a packet, or read nothing for \
+             a while; the server is stopped and killed by turns and starts again, every 5 minutes or so, \
+             and its log is compacted every 2. In the end everybody fetches what waits. It has stood it, \
+             and the status is 0, if no message that it has confirmed is lost, out of order, or doubled \
+             for an extended client; if nothing is refused that may not be; if memory beyond what is \
+             stored, open files, the compacted log, and the times of messages do not grow; and if the \
+             log is whole. Ctrl-C ends it before its time, with the verdict so far. What a base client \
+             had not read when it reset its connection is counted apart: to the server it has arrived. \
+             Runs of less than a minute tell nothing of growth.",
+        )
+        .note(
             "In JSON each round is an object, and so is the summary of a server or relay, each \
-             ratio, the memory of idle sessions, and each row of --table; tools/JSON.md says what \
+             ratio, the memory of idle sessions, each row of --table, and each second of --soak; tools/JSON.md says what \
              is in them.",
         )
         .note(
@@ -70,6 +84,7 @@ pub(super) fn page() -> Page {
              oicq-tools bench --serve target/release/oicqd --ceiling\n  \
              oicq-tools bench --serve target/release/oicqd --table\n  \
              oicq-tools bench --serve target/release/oicqd --attack silent\n  \
+             oicq-tools bench --serve target/release/oicqd --soak 60min --plot soak.svg\n  \
              oicq-tools bench --serve target/release/oicqd --rate 50000 --plot latency.svg -- --durability never\n  \
              oicq-tools bench 127.0.0.1:8000 --load idle --connections 10000",
         )
@@ -103,7 +118,7 @@ fn load_rows() -> Vec<Row> {
         Row::new("--connections N", "sessions, or connections on which users log in")
             .or(format!(
                 "{IDLE_SESSIONS}; of logins {LOGINS}; idle ones of --table {IDLE_SESSIONS_TABLE}, or as many as \
-                 the system allows"
+                 the system allows; users of --soak {SOAK_USERS}"
             )),
         Row::new(
             "--clients CLIENTS",
@@ -137,6 +152,11 @@ fn measurement_rows() -> Vec<Row> {
             "--attack NAME",
             "attacks, and says what honest users notice of it; list says which attacks there are",
         ),
+        Row::new(
+            "--soak TIME",
+            "runs for so long, near to what the server can do, with restarts and broken connections",
+        ),
+        Row::new("--seed N", "makes the same requests and mishaps as an earlier --soak"),
         Row::new(
             "--dir DIR",
             "where a server and relays that are started have their files; the disk matters",

@@ -159,3 +159,28 @@ fn a_wrong_call_says_what_was_expected() {
         assert!(said.contains(words), "{arguments}: {said}");
     }
 }
+
+#[test]
+fn a_long_run_has_a_server_of_its_own_users_a_rate_and_a_seed() {
+    let arguments =
+        "--serve oicqd --soak 5min --rate 70 --seed 9 --connections 20 -- --black-box 0";
+    let Ok(Call::Soak(options)) = call(arguments) else { panic!() };
+    assert_eq!((options.length_ns, options.rate, options.seed), (300_000_000_000, Some(70), 9));
+    assert_eq!((options.users, options.program), (20, "oicqd".into()));
+    assert_eq!(options.server_options, ["--black-box", "0"]);
+    let Ok(Call::Soak(options)) = call("--serve oicqd --soak 60min") else { panic!() };
+    assert_eq!((options.users, options.rate), (256, None));
+    for (arguments, words) in [
+        ("127.0.0.1:1 --soak 5min", "--soak: it restarts its server"),
+        ("--serve oicqd --soak 5", "--soak: \"5\" was given, expected a time"),
+        ("--serve oicqd --soak 0s", "longer than 0"),
+        ("--serve oicqd --soak 5s --connections 8", "--soak has 9 to 10000 users"),
+        ("--serve oicqd --soak 5s --pairs 3", "--pairs: it is not for --soak"),
+        ("--serve oicqd --soak 5s --table", "--table: it is not for --soak"),
+        ("--serve oicqd --soak 5s --attack slow", "--attack: it is not for --soak"),
+        ("--serve oicqd --seed 5", "--seed: it is for --soak"),
+    ] {
+        let said = call(arguments).err().unwrap_or_else(|| panic!("{arguments}"));
+        assert!(said.contains(words), "{arguments}: {said}");
+    }
+}
