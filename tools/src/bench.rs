@@ -15,6 +15,7 @@ mod report;
 mod round;
 mod run;
 mod schedule;
+mod soak;
 mod stream;
 mod table;
 mod users;
@@ -46,6 +47,7 @@ pub(crate) fn run(parser: &mut Parser) -> Result<(), Failure> {
         None => Ok(()),
         Some(Call::Measure(options)) => measure(&options),
         Some(Call::Attack(options)) => attack::measure(&options),
+        Some(Call::Soak(options)) => soak::measure(&options),
         Some(Call::ListAttacks) => print(&attack::list()),
         Some(Call::Table { common, sessions }) => table::measure(&common, sessions),
         Some(Call::Relay { sort, folder }) => child::relay(sort, &folder),

@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{self, ChildStdout, Command, Stdio};
+use std::process::{self, ChildStdout, Command, ExitStatus, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
@@ -91,6 +91,8 @@ impl Child {
         let mut command = Command::new(env::current_exe().map_err(cannot)?);
         command.args(["bench", BECOME]).arg(process::id().to_string()).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
+        // A terminal's Ctrl-C is for this process alone, which ends its children when it has done with them.
+        command.process_group(0);
         let process = command.spawn().map_err(cannot)?;
         let mut process = Process { process, patience_ns: run.patience_ns };
         let address_in = |line: &str| line.trim_end().strip_prefix("listening on ")?.parse().ok();
@@ -103,6 +105,18 @@ impl Child {
         Err(Failure::Failed(format!(
             "{what} does not say where it listens; what it says instead stands before this line"
         )))
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.process.pid() {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// How it has ended, once it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.process.try_wait().ok().flatten()
     }
 
     /// Its process.
@@ -145,10 +159,20 @@ fn is_ready(file: impl AsFd, patience_ns: u64) -> io::Result<bool> {
     }
 }
 
+impl Process {
+    fn pid(&self) -> Option<Pid> {
+        i32::try_from(self.process.id()).ok().and_then(Pid::from_raw)
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
-        // In order, so that a server writes down what it has; one that has ended needs no signal.
-        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
+        if matches!(self.process.try_wait(), Ok(Some(_))) {
+            // Its number may be another's by now.
+            return;
+        }
+        // In order, so that a server writes down what it has.
+        if let Some(pid) = self.pid() {
             let _ = kill_process(pid, Signal::TERM);
             let ends = pidfd_open(pid, PidfdFlags::empty());
             if ends.is_ok_and(|end| matches!(is_ready(end, self.patience_ns), Ok(false))) {

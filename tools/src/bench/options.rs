@@ -1,14 +1,16 @@
-//! What `oicq-tools bench` is called with, read into plain structs, and its help page.
+//! What `oicq-tools bench` is called with, read into plain structs. Its help page stands in `page`.
 //!
 //! Owns defaults, and which options belong to which load. It opens nothing and connects to nothing, but for asking
 //! which addresses a name stands for.
+
+mod page;
 
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt as _};
-use oicq::cli::page::{Page, Row, terminal_width};
+use oicq::cli::page::terminal_width;
 use oicq::cli::values::parse_time;
 use oicq::id::ServiceNumber;
 use oicq::limits::MESSAGE_BYTES;
@@ -20,6 +22,7 @@ use super::load::Shape;
 use super::load::broadcast::RECEIVERS_MAX;
 use super::relay::Sort;
 use super::round::Length;
+use super::{clock, soak};
 use crate::failure::Failure;
 use crate::options::{Format, VERSION, answer, one_of, parsed, required, text, value};
 
@@ -38,6 +41,8 @@ pub(crate) enum Call {
     Table { common: Box<Options>, sessions: usize },
     /// Attack.
     Attack(Box<attack::Options>),
+    /// Run for long.
+    Soak(Box<soak::Options>),
     /// Say which attacks there are.
     ListAttacks,
     /// Be a relay.
@@ -102,6 +107,10 @@ const DURATION: &str = "3s";
 const WARM_UP: &str = "500ms";
 const ATTACK_DURATION: &str = "10s";
 const PATIENCE: &str = "30s";
+/// Users of a long run, half of whose clients are extended ones.
+const SOAK_USERS: usize = 256;
+/// Each has a connection, and the next one before the server has closed the last.
+const SOAK_USERS_MAX: usize = 10_000;
 const PAIRS: usize = 50;
 const UNDER_WAY: usize = 16;
 /// With a rate, more may be under way: it is the rate that is chosen, not the number.
@@ -138,6 +147,8 @@ struct Draft {
     ceiling: bool,
     table: bool,
     attack: Option<String>,
+    soak_ns: Option<u64>,
+    seed: Option<u64>,
     relay: Option<Sort>,
     folder: Option<PathBuf>,
     first_user: Option<u32>,
@@ -158,7 +169,7 @@ pub(crate) fn parse(parser: &mut Parser) -> Result<Option<Call>, Failure> {
         let Some(arg) = parser.next()? else { break };
         match arg {
             Arg::Short('h') | Arg::Long("help") => {
-                return answer(parser, &page().render(terminal_width())).map(|()| None);
+                return answer(parser, &page::page().render(terminal_width())).map(|()| None);
             }
             Arg::Short('V') | Arg::Long("version") => {
                 return answer(parser, VERSION).map(|()| None);
@@ -205,6 +216,8 @@ impl Draft {
             "attack" => {
                 self.attack = Some(text(parser, "--attack", "the name of an attack, or list")?)
             }
+            "soak" => self.soak_ns = Some(time(parser, "--soak")?),
+            "seed" => self.seed = Some(parsed(parser, "--seed", "a whole number")?),
             "relay" => self.relay = Some(sort(&text(parser, "--relay", "bare or durable")?)?),
             "dir" => self.folder = Some(value(parser, "--dir", "DIR, a folder")?.into()),
             "users" => {
@@ -224,6 +237,12 @@ impl Draft {
         let folder = self.folder.take().unwrap_or_else(|| ".".into());
         if let Some(sort) = self.relay {
             return Ok(Call::Relay { sort, folder });
+        }
+        if let Some(length_ns) = self.soak_ns {
+            return self.soak(length_ns, folder).map(|options| Call::Soak(Box::new(options)));
+        }
+        if self.seed.is_some() {
+            return Err(Failure::option("--seed", "it is for --soak"));
         }
         if let Some(name) = self.attack.take() {
             if name == "list" {
@@ -284,6 +303,48 @@ impl Draft {
             folder,
             patience_ns: self.patience_ns.unwrap_or_else(|| ns(PATIENCE)),
             format: self.format.unwrap_or(Format::Text),
+        })
+    }
+
+    /// A long run settles what its users do, and has a server of its own.
+    fn soak(&mut self, length_ns: u64, folder: PathBuf) -> Result<soak::Options, Failure> {
+        let settled = self.of_a_load().into_iter();
+        let settled = settled.filter(|(option, _)| !["--rate", "--plot"].contains(option));
+        let others = [
+            ("--table", self.table),
+            ("--attack", self.attack.is_some()),
+            ("--rounds", self.rounds.is_some()),
+            ("--duration", self.duration_ns.is_some()),
+            ("--warm-up", self.warm_up_ns.is_some()),
+            ("--messages", self.messages.is_some()),
+        ];
+        if let Some((option, _)) = settled.chain(others).find(|(_, given)| *given) {
+            return Err(Failure::option(option, "it is not for --soak"));
+        }
+        let Server::Start { program, options } = self.server()? else {
+            let error = "it restarts its server: expected --serve with a program to start";
+            return Err(Failure::option("--soak", error));
+        };
+        let users = self.connections.unwrap_or(SOAK_USERS);
+        if !(soak::PEOPLE_MIN..=SOAK_USERS_MAX).contains(&users) {
+            let [least, most] = [soak::PEOPLE_MIN, SOAK_USERS_MAX];
+            let error = format!("{users} was given, --soak has {least} to {most} users");
+            return Err(Failure::option("--connections", error));
+        }
+        if length_ns == 0 {
+            return Err(Failure::option("--soak", "expected a time longer than 0"));
+        }
+        Ok(soak::Options {
+            program,
+            server_options: options,
+            length_ns,
+            seed: self.seed.unwrap_or_else(clock::seed),
+            users,
+            rate: self.rate,
+            folder,
+            patience_ns: self.patience_ns.unwrap_or_else(|| ns(PATIENCE)),
+            format: self.format.unwrap_or(Format::Text),
+            plot: self.plot.take(),
         })
     }
 
@@ -470,331 +531,5 @@ fn ns(time: &str) -> u64 {
     parse_time(time).unwrap_or_default().saturating_mul(NS_PER_MS)
 }
 
-fn page() -> Page {
-    Page::new("oicq-tools bench ADDR [OPTIONS], or \
-               oicq-tools bench --serve PROGRAM [--table] [OPTIONS] [-- SERVER OPTIONS]")
-        .about(
-            "Puts load on the server at ADDR, such as 127.0.0.1:8000, and measures what it does. \
-             Users are registered for it and stay there: take a server whose data may be thrown \
-             away. With --serve, PROGRAM (an oicqd) is started for the measurement alone, without \
-             limits on what users may do (or with its usual ones, for an attack), in a new folder \
-             that is removed afterwards. Every message is checked byte by byte: one that is lost, \
-             doubled, changed or out of order fails the measurement.",
-        )
-        .section("The load", load_rows())
-        .section("The measurement", measurement_rows())
-        .section("The result", result_rows())
-        .note(
-            "A server with its usual limits refuses most loads, and the error says which of its \
-             options to change. All of them: oicqd --registrations 0 --connections 0 \
-             --login-failures 0 --requests 0,0. Registrations and logins are quick with \
-             --password-cost 8,1.",
-        )
-        .note(
-            "The bare relay passes each message on to its receiver, and each broadcast to all \
-             friends, and does nothing else. The durable relay does the same, but nothing leaves \
-             it before the messages that came in a turn of its loop are on disk, a broadcast once \
-             for all who get it: one write into a file that is full of zeros, one sync. Both are \
-             single threads that speak the server's protocol with the same bytes. So they are \
-             what this machine, its network and its disk allow a server of one thread. They take \
-             turns with the server, round by round, and the ratio is that of neighbouring rounds: \
-             a moment in which the machine is busy meets all of them.",
-        )
-        .note(
-            "The table is made of pairs with 16 and with 1 message under way, these once more with \
-             base clients and --durability never, a steady rate, broadcasts, idle sessions and \
-             logins; each has a server of its own, and relays where it can. Relays that sync are \
-             left out where the server does not. It takes some minutes; --messages makes it short, \
-             and the figures worthless.",
-        )
-        .note(
-            "What limits it, in the last table: its thread, when that had no time left; the \
-             generator, when that had none (the server can do more than is shown); both; else \
-             waiting, for the disk, for other programs, or because too little is under way.",
-        )
-        .note(
-            "An attack is one of those that a server meets on the open internet. Beside it a user \
-             writes to another every 10 ms, and somebody logs in now and then; first in peace, for \
-             as long as the attack takes (--duration, 10s). The server that is started has its \
-             usual limits, and attackers come from many addresses of this machine. It has stood the \
-             attack, and the status is 0, if nobody honest is refused, no message is lost, 99 % of \
-             them arrive within 3 times what it took in peace (or 20 ms), 99.9 % within 100 ms, it takes no more \
-             memory than its options allow (oicqd -v says how much), and afterwards has no more memory and open \
-             files than before, but for 1 %. --connections says how many sockets attackers may have at once.",
-        )
-        .note(
-            "In JSON each round is an object, and so is the summary of a server or relay, each \
-             ratio, the memory of idle sessions, and each row of --table; tools/JSON.md says what \
-             is in them.",
-        )
-        .note(
-            "Examples:\n  \
-             oicq-tools bench --serve target/release/oicqd --ceiling\n  \
-             oicq-tools bench --serve target/release/oicqd --table\n  \
-             oicq-tools bench --serve target/release/oicqd --attack silent\n  \
-             oicq-tools bench --serve target/release/oicqd --rate 50000 --plot latency.svg -- --durability never\n  \
-             oicq-tools bench 127.0.0.1:8000 --load idle --connections 10000",
-        )
-}
-
-fn load_rows() -> Vec<Row> {
-    vec![
-        Row::new(
-            "--load LOAD",
-            "pairs: one user writes to another; broadcast: a user writes to all friends at once; \
-             idle: sessions that do nothing; login: users log out and in",
-        )
-        .or("pairs"),
-        Row::new("--pairs N", "pairs, or users who broadcast")
-            .or(format!("{PAIRS}; of a broadcast 1")),
-        Row::new("--receivers N", "friends that each broadcast goes to").or(RECEIVERS.to_string()),
-        Row::new(
-            "--under-way N",
-            "messages that a writer has under way: the next one follows where one has arrived",
-        )
-        .or(UNDER_WAY.to_string()),
-        Row::new("--bytes N", "text of a message").or(BYTES.to_string()),
-        Row::new(
-            "--rate N",
-            format!(
-                "messages a second of all writers together, at equal distances. The time of a message \
-                 begins when it should have been sent, however late that is. Of each writer \
-                 {UNDER_WAY_STEADY} may be under way then"
-            ),
-        ),
-        Row::new("--connections N", "sessions, or connections on which users log in")
-            .or(format!(
-                "{IDLE_SESSIONS}; of logins {LOGINS}; idle ones of --table {IDLE_SESSIONS_TABLE}, or as many as \
-                 the system allows"
-            )),
-        Row::new(
-            "--clients CLIENTS",
-            "base: those of the protocol of 2002; extended: with results and message ids, which \
-             are confirmed",
-        )
-        .or("base"),
-        Row::new(
-            "--users FIRST",
-            "takes users that an earlier run has registered, from this number on",
-        ),
-    ]
-}
-
-fn measurement_rows() -> Vec<Row> {
-    vec![
-        Row::new("--rounds N", "how often it is measured").or(ROUNDS.to_string()),
-        Row::new("--duration TIME", "how long a round is").or(DURATION),
-        Row::new("--warm-up TIME", "what comes before each round and is not measured").or(WARM_UP),
-        Row::new("--messages N", "a round is so many messages or logins, instead of a time"),
-        Row::new(
-            "--ceiling",
-            "measures two relays beside the server, and how much of their rates it reaches; for \
-             pairs and broadcast",
-        ),
-        Row::new(
-            "--table",
-            "measures one load after the other, and prints a row of a table for each",
-        ),
-        Row::new(
-            "--attack NAME",
-            "attacks, and says what honest users notice of it; list says which attacks there are",
-        ),
-        Row::new(
-            "--dir DIR",
-            "where a server and relays that are started have their files; the disk matters",
-        )
-        .or("."),
-        Row::new(
-            "--relay RELAY",
-            "measures nothing, and runs a relay for others to measure: bare or durable",
-        ),
-        Row::new("--patience TIME", "how long anything is waited for before it counts as lost")
-            .or(PATIENCE),
-        Row::new("--yes-i-own-this-server", "lets ADDR be on another machine"),
-    ]
-}
-
-fn result_rows() -> Vec<Row> {
-    vec![
-        Row::new(
-            "--format FORMAT",
-            "text (a table in Markdown, with --table), or json: one object a line",
-        )
-        .or("text"),
-        Row::new("--plot FILE", "draws latencies, and rates over time, as SVG"),
-        Row::new("-h, --help", "this page"),
-        Row::new("-V, --version", "the version"),
-    ]
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn call(arguments: &str) -> Result<Call, String> {
-        let mut parser = Parser::from_args(arguments.split_whitespace());
-        match parse(&mut parser) {
-            Ok(call) => Ok(call.unwrap()),
-            Err(Failure::Usage(words)) => Err(words),
-            Err(other) => panic!("{other:?}"),
-        }
-    }
-
-    fn options(arguments: &str) -> Options {
-        match call(arguments) {
-            Ok(Call::Measure(options)) => *options,
-            Ok(_) => panic!("no measurement"),
-            Err(words) => panic!("{words}"),
-        }
-    }
-
-    #[test]
-    fn what_is_not_said_has_the_defaults_of_the_page() {
-        let options = options("127.0.0.1:8000");
-        assert!(
-            matches!(options.server, Server::At(at) if at == ["127.0.0.1:8000".parse().unwrap()])
-        );
-        assert_eq!((options.load, options.rounds), (Load::Pairs(50), 5));
-        let (warm_up_ns, duration_ns) = (500_000_000, 3_000_000_000);
-        assert_eq!(options.length, Length::Time { warm_up_ns, duration_ns });
-        let Shape { bytes, under_way, rate, extensions } = options.shape;
-        assert_eq!((bytes, under_way, rate, extensions.sum()), (100, 16, None, 0));
-        assert_eq!((options.relays.len(), options.patience_ns), (0, 30_000_000_000));
-        assert_eq!(options.folder, PathBuf::from("."));
-    }
-
-    #[test]
-    fn what_stands_behind_the_dashes_is_the_servers() {
-        let options =
-            options("--serve oicqd --ceiling --rounds 2 -- --durability never --rounds 9");
-        let Server::Start { program, options: of_server } = options.server else { panic!() };
-        assert_eq!((program, options.rounds), ("oicqd".into(), 2));
-        assert_eq!(of_server, ["--durability", "never", "--rounds", "9"]);
-        assert_eq!(options.relays, Sort::ALL);
-    }
-
-    #[test]
-    fn each_load_counts_its_users() {
-        for (arguments, load, users) in [
-            ("--pairs 3", Load::Pairs(3), 6),
-            ("--load broadcast", Load::Broadcast(1, 100), 101),
-            ("--load broadcast --pairs 2 --receivers 9", Load::Broadcast(2, 9), 20),
-            ("--load idle --connections 7", Load::Idle(7), 7),
-            ("--load login", Load::Login(16), 16),
-        ] {
-            let options = options(&format!("127.0.0.1:1 {arguments}"));
-            assert_eq!((options.load, options.load.users()), (load, users), "{arguments}");
-        }
-    }
-
-    #[test]
-    fn steady_rates_have_more_under_way_unless_told_otherwise() {
-        let shape = |arguments: &str| options(&format!("127.0.0.1:1 {arguments}")).shape;
-        assert_eq!(shape("--rate 5000").under_way, 1_024);
-        assert_eq!(shape("--rate 5000 --under-way 3").under_way, 3);
-        assert_eq!(shape("--clients extended").extensions.sum(), 3);
-    }
-
-    #[test]
-    fn the_table_settles_its_loads_and_takes_how_they_are_measured() {
-        let arguments = "--serve oicqd --table --rounds 2 --messages 9 -- --black-box 0";
-        let Ok(Call::Table { common, sessions }) = call(arguments) else { panic!() };
-        assert_eq!((common.rounds, common.length, sessions), (2, Length::Messages(9), 18_000));
-        let Server::Start { program, options } = common.server else { panic!() };
-        assert_eq!((program, options), ("oicqd".into(), vec!["--black-box".into(), "0".into()]));
-        let Ok(Call::Table { sessions, .. }) = call("--serve oicqd --table --connections 7") else {
-            panic!()
-        };
-        assert_eq!(sessions, 7);
-        for (arguments, words) in [
-            ("127.0.0.1:1 --table", "--table: it starts servers of its own"),
-            ("--serve oicqd --table --load pairs", "--load: it is not for --table"),
-            ("--serve oicqd --table --ceiling", "--ceiling: it is not for --table"),
-            ("--serve oicqd --table --users 10001", "--users: it is not for --table"),
-            ("--serve oicqd --table --duration 50s", "take more rounds"),
-        ] {
-            let said = call(arguments).err().unwrap_or_else(|| panic!("{arguments}"));
-            assert!(said.contains(words), "{arguments}: {said}");
-        }
-    }
-
-    #[test]
-    fn an_attack_has_a_server_a_length_and_sockets_and_nothing_else() {
-        for sort in Attack::ALL {
-            let arguments = format!("127.0.0.1:1 --attack {} --connections 7", sort.name());
-            let Ok(Call::Attack(options)) = call(&arguments) else { panic!("{arguments}") };
-            assert_eq!((options.sort, options.connections), (sort, Some(7)));
-            assert_eq!(options.length, Length::Time { warm_up_ns: 0, duration_ns: 10_000_000_000 });
-        }
-        assert!(matches!(call("--attack list"), Ok(Call::ListAttacks)));
-        for (arguments, words) in [
-            ("127.0.0.1:1 --attack fun", "--attack: \"fun\" was given, expected silent, slow"),
-            ("127.0.0.1:1 --attack slow --load pairs", "--load: it is not for --attack"),
-            ("127.0.0.1:1 --attack slow --rounds 2", "--rounds: it is not for --attack"),
-            ("192.0.2.1:1 --attack slow", "--yes-i-own-this-server"),
-        ] {
-            let said = call(arguments).err().unwrap_or_else(|| panic!("{arguments}"));
-            assert!(said.contains(words), "{arguments}: {said}");
-        }
-    }
-
-    #[test]
-    fn relays_are_for_messages_and_broadcasts() {
-        for load in ["pairs", "broadcast"] {
-            let options = options(&format!("127.0.0.1:1 --load {load} --ceiling"));
-            assert_eq!(options.relays, Sort::ALL, "{load}");
-        }
-    }
-
-    #[test]
-    fn other_machines_want_a_word() {
-        for address in ["192.0.2.1:8000", "[2001:db8::1]:8000", "0.0.0.0:8000"] {
-            let words = call(address).err().unwrap();
-            assert!(words.contains("--yes-i-own-this-server"), "{words}");
-            options(&format!("{address} --yes-i-own-this-server"));
-        }
-        for address in ["127.8.0.1:8000", "[::1]:8000"] {
-            options(address);
-        }
-    }
-
-    #[test]
-    fn a_wrong_call_says_what_was_expected() {
-        for (arguments, words) in [
-            ("", "ADDR"),
-            ("127.0.0.1", "expected an address such as"),
-            ("127.0.0.1:1 127.0.0.1:2", "one argument too many"),
-            ("127.0.0.1:1 --serve oicqd", "one of the two"),
-            ("127.0.0.1:1 -- --durability never", "one argument too many"),
-            ("127.0.0.1:1 --load fun", "--load: \"fun\" was given, expected pairs, broadcast"),
-            ("127.0.0.1:1 --pairs 0", "--pairs: 0 was given, expected a whole number from 1"),
-            ("127.0.0.1:1 --bytes 8193", "from 1 to 8192"),
-            ("127.0.0.1:1 --receivers 5", "--receivers: it is for --load broadcast"),
-            (
-                "127.0.0.1:1 --load idle --rate 5",
-                "--rate: it is for --load pairs and --load broadcast",
-            ),
-            ("127.0.0.1:1 --load idle --rounds 2", "--rounds: it is for --load pairs"),
-            (
-                "127.0.0.1:1 --messages 5 --warm-up 1s",
-                "--warm-up: a round of --messages has no time",
-            ),
-            (
-                "127.0.0.1:1 --load login --ceiling",
-                "--ceiling: it is for --load pairs and --load broadcast",
-            ),
-            ("127.0.0.1:1 --duration 5", "--duration: \"5\" was given, expected a time"),
-            ("127.0.0.1:1 --duration 0s", "longer than 0"),
-            ("127.0.0.1:1 --duration 50s --ceiling", "take more rounds"),
-            ("127.0.0.1:1 --pairs 600000", "1200000 users are too many"),
-            ("127.0.0.1:1 --clients old", "expected base or extended"),
-            ("127.0.0.1:1 --relay fast", "expected bare or durable"),
-            ("127.0.0.1:1 --format xml", "expected text or json"),
-            ("127.0.0.1:1 --fun", "--fun"),
-            ("127.0.0.1:1 --ceiling=yes", "yes"),
-        ] {
-            let said = call(arguments).err().unwrap_or_else(|| panic!("{arguments}"));
-            assert!(said.contains(words), "{arguments}: {said}");
-        }
-    }
-}
+mod tests;

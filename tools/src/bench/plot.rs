@@ -14,10 +14,11 @@ use super::round::{Round, STEP_NS};
 use crate::failure::Failure;
 
 const SIZE: (u32, u32) = (1_000, 900);
-const FONT: (&str, u32) = ("sans-serif", 16);
-const TITLE: (&str, u32) = ("sans-serif", 22);
+pub(crate) const FONT: (&str, u32) = ("sans-serif", 16);
+pub(crate) const TITLE: (&str, u32) = ("sans-serif", 22);
 /// Colours that can be told apart whoever looks.
-const COLORS: [RGBColor; 3] = [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115)];
+pub(crate) const COLORS: [RGBColor; 3] =
+    [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115)];
 /// How much higher than the highest rate the picture is, so that the curves' names have room.
 const ROOM_FOR_NAMES: f64 = 1.3;
 /// Points of a curve of latencies for each tenth of what is left to all of them.
@@ -43,10 +44,18 @@ pub(crate) fn draw(
     unit: &str,
     measured: &[Measured],
 ) -> Result<(), Failure> {
+    write(file, |svg| picture(svg, title, unit, measured))
+}
+
+/// Writes what was drawn into a file, in place of what was there.
+pub(crate) fn write(
+    file: &Path,
+    draw: impl FnOnce(&mut String) -> Result<(), Box<dyn Error>>,
+) -> Result<(), Failure> {
     let mut svg = String::new();
     let cannot =
         |error: &dyn Error| Failure::Failed(format!("cannot draw {}: {error}", file.display()));
-    picture(&mut svg, title, unit, measured).map_err(|error| cannot(&*error))?;
+    draw(&mut svg).map_err(|error| cannot(&*error))?;
     std::fs::write(file, svg).map_err(|error| cannot(&error))
 }
 
@@ -159,7 +168,7 @@ fn per_second(round: &Round) -> impl Iterator<Item = f64> {
 }
 
 /// The piece of a curve beside its name.
-fn key((x, y): (i32, i32), color: RGBColor) -> PathElement<(i32, i32)> {
+pub(crate) fn key((x, y): (i32, i32), color: RGBColor) -> PathElement<(i32, i32)> {
     PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2))
 }
 

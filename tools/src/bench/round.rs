@@ -65,6 +65,11 @@ impl Latency {
         self.0.saturating_record_n(ns, count);
     }
 
+    /// Forgets all that was counted.
+    pub(crate) fn clear(&mut self) {
+        self.0.reset();
+    }
+
     /// Counts all of another.
     pub(crate) fn add(&mut self, other: &Self) {
         // Both have the same bounds.

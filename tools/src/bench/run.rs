@@ -36,9 +36,17 @@ impl Run {
     ) -> Result<T, Failure> {
         let run = Self::begin(patience_ns)?;
         let measured = measure(&run);
-        // What goes wrong once it is to stop has that reason: a terminal tells servers to end as well.
+        // What goes wrong once it is to stop has that reason.
         run.check_stopped()?;
         measured
+    }
+
+    /// The same, where being told to stop is an end like any other.
+    pub(crate) fn until_stopped<T>(
+        patience_ns: u64,
+        measure: impl FnOnce(&Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        measure(&Self::begin(patience_ns)?)
     }
 
     /// The same measurement for another thread, which has no bar.
@@ -50,6 +58,13 @@ impl Run {
             next_tick_ns: Cell::new(0),
             patience_ns: self.patience_ns,
         }
+    }
+
+    /// The same measurement for what is to be brought to its end, whoever wants it to stop.
+    pub(crate) fn to_its_end(&self) -> Self {
+        let mut run = self.beside();
+        run.stopped = Arc::default();
+        run
     }
 
     fn begin(patience_ns: u64) -> Result<Self, Failure> {
@@ -76,16 +91,26 @@ impl Run {
     /// Moves the bar, and fails once it is to stop.
     pub(crate) fn look(&self, now_ns: u64) -> Result<(), Failure> {
         self.check_stopped()?;
+        self.tick(now_ns);
+        Ok(())
+    }
+
+    /// Moves the bar.
+    pub(crate) fn tick(&self, now_ns: u64) {
         if now_ns >= self.next_tick_ns.get() {
             self.next_tick_ns.set(now_ns + TICK_NS);
             self.bar.tick();
         }
-        Ok(())
+    }
+
+    /// Whether somebody wants it to stop.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
 
     /// Fails once it is to stop.
     fn check_stopped(&self) -> Result<(), Failure> {
-        if self.stopped.load(Ordering::Relaxed) {
+        if self.is_stopped() {
             return Err(Failure::Failed("stopped before it was done".to_owned()));
         }
         Ok(())

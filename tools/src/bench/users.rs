@@ -374,6 +374,23 @@ fn connect_from(own: SocketAddr, server: SocketAddr) -> io::Result<TcpStream> {
     Ok(TcpStream::from(socket))
 }
 
+/// Begins to connect, and does not wait for it.
+pub(crate) fn begin_to_connect(
+    from: Option<Ipv4Addr>,
+    server: SocketAddr,
+) -> io::Result<TcpStream> {
+    let family = if server.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    if let Some(from) = from {
+        rustix::net::bind(&socket, &SocketAddr::from((from, 0)))?;
+    }
+    match rustix::net::connect(&socket, &server) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
+        Err(error) => Err(error.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

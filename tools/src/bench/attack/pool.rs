@@ -5,18 +5,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use oicq::id::ServiceNumber;
 use oicq::limits::REGISTRATIONS;
 use oicq::wire::server::{Sign, SystemKind};
 use oicq::wire::{Code, Kind, Notice, Request, ServerPacket, cut_for_client};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
+use rustix::net::sockopt;
 
 use crate::bench::stream::{Poll, ROOM_BYTES, Read, Stream};
-use crate::bench::users::{CONTENT_BYTES_MAX, Door, Member, PASSWORD, broken, put};
+use crate::bench::users::{
+    CONTENT_BYTES_MAX, Door, Member, PASSWORD, begin_to_connect, broken, put,
+};
 use crate::failure::Failure;
 
 const DOING: &str = "the attack";
@@ -148,7 +149,7 @@ impl<'a> Pool<'a> {
         }
         let index = usize::try_from(self.counts.opened).unwrap_or(0);
         self.counts.opened += 1;
-        match begin(self.source(2, index % SOURCES), self.door.address) {
+        match begin_to_connect(self.source(2, index % SOURCES), self.door.address) {
             Ok(socket) => {
                 let stream = Stream::new(socket).map_err(|error| broken(DOING, &error))?;
                 self.add(stream, ServiceNumber::NONE)
@@ -364,20 +365,6 @@ fn notice(packet_type: u8, content: &[u8]) -> Option<Code> {
             Notice::parse(text).map(|notice| notice.code)
         }
         _ => None,
-    }
-}
-
-/// Begins to connect, and does not wait for it.
-fn begin(from: Option<Ipv4Addr>, server: SocketAddr) -> io::Result<TcpStream> {
-    let family = if server.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    if let Some(from) = from {
-        bind(&socket, &SocketAddr::from((from, 0)))?;
-    }
-    match connect(&socket, &server) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,0 +1,261 @@
+//! What a long run has come to: tables for people; for programs an object for each second, each restart and compaction,
+//! and one for all of it.
+//!
+//! Owns the words and the fields.
+
+use std::io;
+
+use indicatif::{BinaryBytes, HumanCount};
+use oicq::cli::values::show_time;
+use serde_json::{Value, json};
+
+use super::sample::{Mark, Sample};
+use super::verdict::{Growth, Measured, What};
+use crate::bench::report::{Table, Took, many};
+use crate::options::Format;
+use crate::paint::Paint;
+
+/// What is said at the end.
+pub(super) fn render(format: Format, measured: &Measured) -> String {
+    match format {
+        Format::Json => format!("{}\n", object(measured)),
+        Format::Text => {
+            format!("{}\n\n{}", title(measured), tables(measured, Paint::on(&io::stdout())))
+        }
+    }
+}
+
+/// What was done, in a line.
+pub(super) fn title(measured: &Measured) -> String {
+    let Measured { users, rate, capacity, seed, elapsed_ns, upkeep, .. } = measured;
+    let share = capacity.map_or_else(String::new, |capacity| {
+        format!(", of {} that it can do", HumanCount(capacity))
+    });
+    let restarts =
+        many(usize::try_from(upkeep.stops + upkeep.kills).unwrap_or(usize::MAX), "restart");
+    let compactions = many(usize::try_from(upkeep.compactions).unwrap_or(usize::MAX), "compaction");
+    format!(
+        "{} of {}, {} requests a second{share}; {restarts}, {} of them killed, {compactions}; --seed {seed}",
+        show_time(elapsed_ns / 1_000_000_000 * 1_000),
+        many(*users, "user"),
+        HumanCount(*rate),
+        HumanCount(upkeep.kills),
+    )
+}
+
+fn tables(measured: &Measured, paint: Paint) -> String {
+    let tables = [messages(measured), others(measured), growths(measured)];
+    let mut text = tables.map(|table| table.render(paint)).join("\n");
+    if What::ALL.into_iter().any(|what| measured.growth(what).is_none()) {
+        text += "\nwhat is missing above cannot be told of so short a run\n";
+    }
+    if measured.is_stopped {
+        let length = show_time(measured.length_ns / 1_000_000);
+        text += &format!("\nended before its {length} were over\n");
+    }
+    let failed = measured.failed();
+    text += if failed.is_empty() { "\npassed\n" } else { "\nfailed\n" };
+    failed.iter().for_each(|words| text += &format!("  {words}\n"));
+    text
+}
+
+fn messages(measured: &Measured) -> Table {
+    let counts = &measured.messages;
+    let mut table = Table::new("messages, each of them for every receiver", &["count"]);
+    for (title, count) in [
+        ("sent", counts.sent),
+        ("confirmed", counts.confirmed),
+        ("refused, for a full box", counts.refused),
+        ("not answered, for a connection that ended", counts.unsure),
+        ("arrived", counts.arrived),
+        ("arrived again, as they may", counts.again),
+        ("unread by base clients that cut their connections", counts.unread),
+        ("lost, doubled, out of order, or wrong otherwise", counts.faults),
+    ] {
+        table.row(title, [HumanCount(count).to_string()]);
+    }
+    table
+}
+
+fn others(measured: &Measured) -> Table {
+    let tally = &measured.tally;
+    let mut table = Table::new("beside them", &["count"]);
+    let mut row = |title: &str, count: u64| table.row(title, [HumanCount(count).to_string()]);
+    row("logins", tally.logins);
+    row("registrations", tally.registered);
+    row("files that arrived", tally.files);
+    tally.refusals.iter().for_each(|(code, count)| row(&format!("refused: {code}"), *count));
+    tally.closed.iter().for_each(|(code, count)| row(&format!("closed: {code}"), *count));
+    table
+}
+
+fn growths(measured: &Measured) -> Table {
+    let mut table = Table::new("what may not grow", &["median", "growth", "allowed"]);
+    for growth in What::ALL.into_iter().filter_map(|what| measured.growth(what)) {
+        let Growth { what, median, growth, allowed } = growth;
+        let sign = if growth < 0.0 { "-" } else { "" };
+        let [median, growth, allowed] =
+            [median, growth.abs(), allowed].map(|value| amount(what, value));
+        table.row(what.title(), [median, format!("{sign}{growth}"), allowed]);
+    }
+    table
+}
+
+fn amount(what: What, value: f64) -> String {
+    let whole = value.max(0.0) as u64;
+    match what {
+        What::Memory | What::Bytes => BinaryBytes(whole).to_string(),
+        What::Files => format!("{value:.1}"),
+        What::P50 | What::P99 => Took(whole).to_string(),
+    }
+}
+
+/// A second, for programs.
+pub(super) fn second(sample: &Sample) -> Value {
+    let times = sample.times;
+    json!({
+        "what": "second",
+        "at_ns": sample.at_ns,
+        "rate": sample.rate(),
+        "p50_ns": times.map(|times| times.p50),
+        "p99_ns": times.map(|times| times.p99),
+        "p999_ns": times.map(|times| times.p999),
+        "max_ns": times.map(|times| times.max),
+        "memory": sample.memory,
+        "files": sample.files,
+        "bytes": sample.bytes,
+        "waiting": sample.waiting,
+        "under_way": sample.under_way,
+        "in_session": sample.in_session,
+        "connections": sample.connections,
+        "users": sample.users,
+        "cpu_percent": sample.work.server,
+        "generator_cpu_percent": sample.work.generator,
+        "others_cpu_percent": sample.work.others,
+        "server": sample.life,
+    })
+}
+
+/// Something that has happened, for programs.
+pub(super) fn happening(at_ns: u64, mark: Mark) -> Value {
+    let bytes = match mark {
+        Mark::Compacted { bytes } => Some(bytes),
+        _ => None,
+    };
+    json!({ "what": "happening", "at_ns": at_ns, "kind": mark.name(), "bytes": bytes })
+}
+
+fn object(measured: &Measured) -> Value {
+    let (counts, tally) = (&measured.messages, &measured.tally);
+    let failed = measured.failed();
+    let growths = What::ALL.into_iter().filter_map(|what| measured.growth(what));
+    json!({
+        "what": "soak",
+        "passed": failed.is_empty(),
+        "failed": failed,
+        "stopped": measured.is_stopped,
+        "seed": measured.seed,
+        "users": measured.users,
+        "elapsed_ns": measured.elapsed_ns,
+        "capacity": measured.capacity,
+        "rate": measured.rate,
+        "stops": measured.upkeep.stops,
+        "kills": measured.upkeep.kills,
+        "compactions": measured.upkeep.compactions,
+        "sent": counts.sent,
+        "confirmed": counts.confirmed,
+        "refused": counts.refused,
+        "unsure": counts.unsure,
+        "arrived": counts.arrived,
+        "again": counts.again,
+        "unread": counts.unread,
+        "faults": counts.faults,
+        "logins": tally.logins,
+        "registered": tally.registered,
+        "files": tally.files,
+        "refusals": tally.refusals,
+        "closed": tally.closed,
+        "growth": growths.map(|growth| growth_object(&growth)).collect::<Vec<_>>(),
+    })
+}
+
+fn growth_object(growth: &Growth) -> Value {
+    let whole = |value: f64| value.max(0.0) as u64;
+    json!({
+        "of": growth.what.name(),
+        "median": whole(growth.median),
+        "grown": whole(growth.growth),
+        "shrunk": whole(-growth.growth),
+        "allowed": whole(growth.allowed),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::soak::verdict::tests::stood;
+    use crate::documented::check;
+
+    #[test]
+    fn people_get_tables_and_a_verdict() {
+        let mut measured = stood(|_, _| ());
+        measured.tally.refusals.insert("mailbox-full", 1_234);
+        measured.tally.logins = 300;
+        let expected = "\
+messages, each of them for every receiver            count
+sent                                               600,000
+confirmed                                          599,000
+refused, for a full box                                  0
+not answered, for a connection that ended                0
+arrived                                            599,500
+arrived again, as they may                               0
+unread by base clients that cut their connections        0
+lost, doubled, out of order, or wrong otherwise          0
+
+beside them            count
+logins                   300
+registrations              0
+files that arrived         0
+refused: mailbox-full  1,234
+
+what may not grow                  median   growth     allowed
+memory beyond what is stored    19.90 MiB      0 B    8.00 MiB
+open files beyond connections        20.0      0.0         8.0
+bytes on disk, compacted       300.00 MiB      0 B  256.00 MiB
+median time of a message          1.00 ms  0.00 µs     1.00 ms
+time of 99 % of them              5.00 ms  0.00 µs     10.0 ms
+
+passed
+";
+        assert_eq!(tables(&measured, Paint::NONE), expected);
+        measured.faults.push("one is lost".to_owned());
+        (measured.is_stopped, measured.elapsed_ns) = (true, 1_000_000_000);
+        let text = tables(&measured, Paint::NONE);
+        assert!(text.contains("cannot be told of so short a run"), "{text}");
+        assert!(text.contains("ended before its 10min were over"), "{text}");
+        assert!(text.ends_with("\nfailed\n  one is lost\n"), "{text}");
+    }
+
+    #[test]
+    fn programs_get_objects_as_they_are_documented() {
+        let mut measured = stood(|_, _| ());
+        measured.tally.closed.insert("shutdown", 3);
+        check(&object(&measured), &["measurement", "soak"]);
+        check(&second(&measured.samples[3]), &["measurement", "second"]);
+        let unknown = stood(|_, sample| (sample.memory, sample.times) = (None, None));
+        check(&second(&unknown.samples[3]), &["measurement", "second"]);
+        for mark in [Mark::Stop, Mark::Kill, Mark::Started, Mark::Compacted { bytes: 7 }] {
+            check(&happening(1, mark), &["measurement", "happening"]);
+        }
+    }
+
+    #[test]
+    fn a_line_says_how_to_do_it_again() {
+        let title = title(&stood(|_, _| ()));
+        assert_eq!(
+            title,
+            "10min of 100 users, 1,000 requests a second, of 1,250 that it can do; 5 restarts, 3 of them killed, \
+             19 compactions; --seed 7"
+        );
+    }
+}

@@ -1,0 +1,341 @@
+//! What a long run has come to, and whether the server has stood it.
+//!
+//! Owns the bounds. It never measures, and says in words only what has failed.
+
+use super::ledger::Counts;
+use super::person::Tally;
+use super::sample::{Mark, Sample};
+use super::trend::{Point, slope};
+use super::upkeep;
+
+/// A run that is shorter shows no trend.
+const TREND_NS_MIN: u64 = 60_000_000_000;
+/// The first part of a run, in which files and queues find their level.
+const WARM_UP_PART: u64 = 10;
+/// What a server's memory takes to find its level, at most.
+const SETTLES_NS_MAX: u64 = 60_000_000_000;
+/// Compactions between which the log's files are compared, at least.
+const COMPACTIONS_MIN: usize = 4;
+
+/// Memory of a user on record, and of a message that waits, as `cargo bench --bench memory` measures them.
+const USER_BYTES: u64 = 1_113;
+const WAITING_BYTES: u64 = 68;
+
+/// What may be had in the end beyond the median: a part of it, or so much.
+const MEMORY: (f64, f64) = (0.2, 8.0 * 1_048_576.0);
+const FILES: (f64, f64) = (0.0, 8.0);
+/// The log's files are as long as the log is set to, and one is made ahead: a few of them are no growth.
+const BYTES: (f64, f64) = (0.25, 256.0 * 1_048_576.0);
+const P50_NS: (f64, f64) = (0.25, 1e6);
+const P99_NS: (f64, f64) = (0.5, 10e6);
+
+/// All that was measured.
+pub(super) struct Measured {
+    pub(super) seed: u64,
+    pub(super) users: usize,
+    /// How long it was meant to be, and was.
+    pub(super) length_ns: u64,
+    pub(super) elapsed_ns: u64,
+    /// Acts a second that the server could do, where that was measured.
+    pub(super) capacity: Option<u64>,
+    pub(super) rate: u64,
+    pub(super) samples: Vec<Sample>,
+    /// When something happened, in nanoseconds since the load began.
+    pub(super) marks: Vec<(u64, Mark)>,
+    pub(super) messages: Counts,
+    pub(super) tally: Tally,
+    pub(super) upkeep: upkeep::Counts,
+    /// What may not be, in words.
+    pub(super) faults: Vec<String>,
+    /// Whether somebody has ended it before its time.
+    pub(super) is_stopped: bool,
+}
+
+/// What may not grow.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Growth {
+    pub(super) what: What,
+    /// The median of all samples.
+    pub(super) median: f64,
+    /// What came to it over the whole run; negative where it shrank.
+    pub(super) growth: f64,
+    /// What may.
+    pub(super) allowed: f64,
+}
+
+/// Something that is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum What {
+    Memory,
+    Files,
+    Bytes,
+    P50,
+    P99,
+}
+
+impl What {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Memory, Self::Files, Self::Bytes, Self::P50, Self::P99];
+
+    /// For people.
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::Memory => "memory beyond what is stored",
+            Self::Files => "open files beyond connections",
+            Self::Bytes => "bytes on disk, compacted",
+            Self::P50 => "median time of a message",
+            Self::P99 => "time of 99 % of them",
+        }
+    }
+
+    /// For programs.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Files => "files",
+            Self::Bytes => "bytes",
+            Self::P50 => "p50_ns",
+            Self::P99 => "p99_ns",
+        }
+    }
+
+    const fn bound(self) -> (f64, f64) {
+        match self {
+            Self::Memory => MEMORY,
+            Self::Files => FILES,
+            Self::Bytes => BYTES,
+            Self::P50 => P50_NS,
+            Self::P99 => P99_NS,
+        }
+    }
+}
+
+impl Growth {
+    /// Whether it is more than may be.
+    pub(super) fn is_too_much(&self) -> bool {
+        self.growth > self.allowed
+    }
+}
+
+impl Measured {
+    /// How something has grown; `None` where that cannot be told, be it that the run was too short.
+    pub(super) fn growth(&self, what: What) -> Option<Growth> {
+        if self.elapsed_ns < TREND_NS_MIN {
+            return None;
+        }
+        let (slope, median) = slope(&self.stretches(what))?;
+        let (part, least) = what.bound();
+        let growth = slope * self.elapsed_ns as f64;
+        Some(Growth { what, median, growth, allowed: least.max(part * median) })
+    }
+
+    /// The points that are compared. Memory is compared within the life of one server.
+    fn stretches(&self, what: What) -> Vec<Vec<Point>> {
+        if what == What::Bytes {
+            return vec![self.compacted()];
+        }
+        let warm_up_ns = self.elapsed_ns / WARM_UP_PART;
+        let lives = self.samples.last().map_or(0, |last| last.life + 1);
+        let settles_ns = SETTLES_NS_MAX.min(self.elapsed_ns / lives.max(1) as u64 / 3);
+        let mut stretches = vec![Vec::new(); lives];
+        for sample in &self.samples {
+            let value = match what {
+                What::Memory if sample.is_disturbed || sample.age_ns < settles_ns => None,
+                What::Memory => sample.memory.map(|memory| beyond_stored(sample, memory)),
+                What::Files if sample.is_disturbed => None,
+                What::Files => sample.files.map(|files| files as f64 - sample.connections as f64),
+                What::P50 | What::P99 if sample.is_disturbed => None,
+                What::P50 => sample.times.map(|times| times.p50 as f64),
+                What::P99 => sample.times.map(|times| times.p99 as f64),
+                What::Bytes => None,
+            };
+            let is_warm = sample.at_ns >= warm_up_ns;
+            if let Some(value) = value.filter(|_| is_warm) {
+                let stretch = if what == What::Memory { sample.life } else { 0 };
+                stretches[stretch].push((sample.at_ns as f64, value));
+            }
+        }
+        stretches
+    }
+
+    /// Bytes of the log's folder after each compaction, but for the first ones.
+    fn compacted(&self) -> Vec<Point> {
+        let all = self.marks.iter().filter_map(|(at_ns, mark)| match mark {
+            Mark::Compacted { bytes } => Some((*at_ns as f64, *bytes as f64)),
+            _ => None,
+        });
+        let all: Vec<_> = all.collect();
+        let later = &all[all.len() / 4..];
+        if later.len() < COMPACTIONS_MIN { Vec::new() } else { later.to_vec() }
+    }
+
+    /// What has failed; the server has stood it where that is nothing.
+    pub(super) fn failed(&self) -> Vec<String> {
+        let mut failed = self.faults.clone();
+        let more = self.messages.faults.saturating_sub(self.faults.len() as u64);
+        if more > 0 {
+            failed.push(format!("{more} more that are not told"));
+        }
+        for growth in What::ALL.into_iter().filter_map(|what| self.growth(what)) {
+            if growth.is_too_much() {
+                let title = growth.what.title();
+                let [growth, allowed] = [growth.growth, growth.allowed].map(|value| value as u64);
+                failed.push(format!(
+                    "{title}: it has grown by {growth}, at most {allowed} are allowed"
+                ));
+            }
+        }
+        failed
+    }
+}
+
+/// Memory less that of what is stored.
+fn beyond_stored(sample: &Sample, memory: u64) -> f64 {
+    memory as f64 - (sample.users * USER_BYTES + sample.waiting * WAITING_BYTES) as f64
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::bench::soak::sample::Times;
+    use crate::bench::watch::Work;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+    const SECONDS: u64 = 600;
+    const LIFE_S: u64 = 100;
+
+    fn sample(s: u64) -> Sample {
+        let (life, age) = (s / LIFE_S, s % LIFE_S);
+        Sample {
+            at_ns: s * SECOND_NS,
+            elapsed_ns: SECOND_NS,
+            arrivals: 1_000,
+            times: Some(Times { p50: 1_000_000, p99: 5_000_000, p999: 9_000_000, max: 20_000_000 }),
+            memory: Some((20 << 20) + (s % 7) * 4_096),
+            files: Some(100 + s % 3),
+            bytes: 300 << 20,
+            waiting: 50,
+            under_way: 10,
+            in_session: 80,
+            connections: 80 + s % 3,
+            users: 100,
+            work: Work { server: Some(60), generator: Some(50), others: Some(5) },
+            life: usize::try_from(life).unwrap(),
+            age_ns: age * SECOND_NS,
+            is_disturbed: age < 5,
+        }
+    }
+
+    /// A run that the server has stood, but for what is done to each sample.
+    pub(in crate::bench::soak) fn stood(mut change: impl FnMut(u64, &mut Sample)) -> Measured {
+        let samples = (0..SECONDS).map(|s| {
+            let mut one = sample(s);
+            change(s, &mut one);
+            one
+        });
+        let marks = (1..20).map(|at| (at * 30 * SECOND_NS, Mark::Compacted { bytes: 300 << 20 }));
+        let counts =
+            Counts { sent: 600_000, confirmed: 599_000, arrived: 599_500, ..Counts::default() };
+        Measured {
+            seed: 7,
+            users: 100,
+            length_ns: SECONDS * SECOND_NS,
+            elapsed_ns: SECONDS * SECOND_NS,
+            capacity: Some(1_250),
+            rate: 1_000,
+            samples: samples.collect(),
+            marks: marks.chain([(100 * SECOND_NS, Mark::Kill)]).collect(),
+            messages: counts,
+            tally: Tally::default(),
+            upkeep: upkeep::Counts { stops: 2, kills: 3, compactions: 19 },
+            faults: Vec::new(),
+            is_stopped: false,
+        }
+    }
+
+    fn fails(measured: &Measured, words: &[&str]) {
+        let failed = measured.failed();
+        assert_eq!(failed.len(), words.len(), "{failed:?}");
+        assert!(
+            failed.iter().zip(words).all(|(failed, words)| failed.contains(words)),
+            "{failed:?}"
+        );
+    }
+
+    #[test]
+    fn who_stands_it_has_no_failing() {
+        fails(&stood(|_, _| ()), &[]);
+    }
+
+    #[test]
+    fn memory_that_grows_within_lives_is_found_though_each_begins_anew() {
+        let leaks = |bytes: u64| {
+            stood(move |s, sample| {
+                sample.memory = sample.memory.map(|memory| memory + s % LIFE_S * bytes);
+            })
+        };
+        fails(&leaks(20_000), &["memory beyond what is stored: it has grown by "]);
+        fails(&leaks(1_000), &[]);
+    }
+
+    #[test]
+    fn what_is_stored_may_grow() {
+        let grown = stood(|s, sample| {
+            sample.users += s * 100;
+            sample.memory = sample.memory.map(|memory| memory + s * 100 * USER_BYTES);
+        });
+        fails(&grown, &[]);
+        let waiting = stood(|s, sample| {
+            sample.waiting += s * 1_000;
+            sample.memory = sample.memory.map(|memory| memory + s * 1_000 * WAITING_BYTES);
+        });
+        fails(&waiting, &[]);
+    }
+
+    #[test]
+    fn each_trend_fails_by_itself() {
+        let files = stood(|s, sample| sample.files = sample.files.map(|files| files + s / 60));
+        fails(&files, &["open files beyond connections"]);
+        let slower = |p50: u64, p99: u64| {
+            stood(move |s, sample| {
+                sample.times = sample.times.map(|times| Times {
+                    p50: times.p50 + s * p50,
+                    p99: times.p99 + s * p99,
+                    ..times
+                });
+            })
+        };
+        fails(&slower(2_000, 0), &["median time of a message"]);
+        fails(&slower(0, 30_000), &["time of 99 % of them"]);
+        fails(&slower(1_000, 3_000), &[]);
+        let mut bytes = stood(|_, _| ());
+        for (at_ns, mark) in &mut bytes.marks {
+            if let Mark::Compacted { bytes } = mark {
+                *bytes += *at_ns / SECOND_NS * (1 << 20);
+            }
+        }
+        fails(&bytes, &["bytes on disk"]);
+    }
+
+    #[test]
+    fn what_a_restart_holds_up_is_no_trend() {
+        let held_up = stood(|_, sample| {
+            if sample.is_disturbed {
+                sample.times = sample.times.map(|times| Times { p50: times.p50 * 10_000, ..times });
+                sample.memory = Some(u64::from(sample.life as u32) << 30);
+            }
+        });
+        fails(&held_up, &[]);
+    }
+
+    #[test]
+    fn a_short_run_shows_no_trend_and_a_fault_all_the_same() {
+        let mut short = stood(|s, sample| sample.files = Some(s * 100));
+        fails(&short, &["open files"]);
+        short.elapsed_ns = TREND_NS_MIN - 1;
+        fails(&short, &[]);
+        short.faults = vec!["one is lost".to_owned()];
+        short.messages.faults = 8;
+        fails(&short, &["one is lost", "7 more"]);
+    }
+}
