@@ -103,9 +103,10 @@ pub const REQUESTS_BURST: u32 = 10_000;
 pub const READ_BYTES_PER_TURN: usize = 64 * 1_024;
 /// Packets taken from one connection in one turn, for the same reason.
 pub const PACKETS_EACH_MAX: usize = 256;
-/// Packets taken in one turn from all connections, which they share: some milliseconds of work. One from each is taken
-/// however many there are.
+/// Packets taken in one turn from all connections, which they share; one from each is taken however many there are.
 pub const PACKETS_PER_TURN: usize = 4_096;
+/// How long taking in the packets of a turn may last: where it was longer, the next turn takes fewer.
+pub const TURN_MS: u64 = 5;
 /// Output of a turn, in bytes, after which no further packet is taken in it: bounds what is held back until the turn
 /// is on disk.
 pub const OUTBOX_BYTES_PER_TURN: usize = 16 << 20;

@@ -13,7 +13,7 @@ use crate::engine::{Input, Overdue};
 use crate::id::{ConnectionId, MonoMillis};
 use crate::limits::{
     ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, FILES_LINGERING, FLUSH_MS, LINGER_MS, OUTBOX_BYTES_PER_TURN,
-    OUTPUT_BYTES_HIGH, PACKETS_EACH_MAX, PACKETS_PER_TURN, POSTED_PER_TURN, SHUTDOWN_MS,
+    OUTPUT_BYTES_HIGH, POSTED_PER_TURN, SHUTDOWN_MS,
 };
 use crate::wire::{Frame, cut};
 
@@ -38,7 +38,8 @@ impl Server {
             self.report_listeners(true);
             (0..self.listeners.len()).for_each(|at| self.accept(at));
         }
-        self.packets_each = packets_each(self.connections.resumable.len() + reports.iter().count());
+        let begun = self.clock.passed();
+        self.pace.begin(self.connections.resumable.len() + reports.iter().count());
         // Those that have waited since an earlier turn come before those that have just been reported.
         for id in mem::take(&mut self.connections.resumable) {
             self.resume(id);
@@ -68,6 +69,7 @@ impl Server {
         while let Some(id) = self.connections.poll_deadline(self.now.mono) {
             self.handle_deadline(id);
         }
+        self.pace.end(self.clock.passed().saturating_sub(begun));
         Ok(())
     }
 
@@ -265,6 +267,7 @@ impl Server {
                     self.hand(Input::Packet { connection: id, frame });
                     taken += frame.length();
                     packets += 1;
+                    self.pace.count();
                 }
                 Err(error) => {
                     self.hand(Input::FrameError { connection: id, error });
@@ -278,7 +281,7 @@ impl Server {
     fn pause_before(&mut self, id: ConnectionId, frame: &Frame<'_>, packets: usize) -> Pause {
         let is_long = self.engine.posted() >= POSTED_PER_TURN
             || self.engine.poll_outbox().len() >= OUTBOX_BYTES_PER_TURN;
-        if packets >= self.packets_each || is_long {
+        if packets >= self.pace.each() || is_long {
             return Pause::Turn;
         }
         if self.is_behind(id) {
@@ -371,29 +374,5 @@ impl Server {
             (answered, Due::GivenUp),
         ];
         dues.into_iter().filter_map(|(at, due)| Some((at?, due))).min_by_key(|(at, _)| *at)
-    }
-}
-
-/// How many packets are taken in a turn from each of so many connections: few where there are many, since each of them
-/// waits for all others.
-fn packets_each(connections: usize) -> usize {
-    (PACKETS_PER_TURN / connections.max(1)).clamp(1, PACKETS_EACH_MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_turn_is_no_longer_the_more_there_are_who_send_very_much() {
-        for connections in [0, 1, 2, 15, 16, 17, 100, 1_000, PACKETS_PER_TURN, 20_000] {
-            let each = packets_each(connections);
-            assert!((1..=PACKETS_EACH_MAX).contains(&each), "{connections}: {each}");
-            assert!(
-                each * connections <= PACKETS_PER_TURN.max(connections),
-                "{connections}: {each}"
-            );
-        }
-        assert_eq!([1, 16, 100].map(packets_each), [256, 256, 40]);
     }
 }

@@ -17,6 +17,7 @@ mod listener;
 mod memory;
 mod output;
 mod outside;
+mod pace;
 mod passwords;
 mod reports;
 mod signals;
@@ -37,7 +38,7 @@ use crate::cli::progress::Reading;
 use crate::cli::settings::{Options, Timeouts};
 use crate::engine::{Engine, Host, Input, StorageFull};
 use crate::id::{ConnectionId, MonoMillis, Now, Place, Seq, UnixMillis};
-use crate::limits::{PACKETS_EACH_MAX, READ_BYTES_PER_TURN, SHUTDOWN_MS};
+use crate::limits::{READ_BYTES_PER_TURN, SHUTDOWN_MS};
 use crate::log::{Batch, DiskStorage, Log, OpenError, Rebuild, Record, Recovery};
 use crate::state::{RecordError, Stamp, State};
 
@@ -45,6 +46,7 @@ use connections::Connections;
 use listener::Listener;
 use memory::{Freed, connections_max};
 use outside::Clock;
+use pace::Pace;
 use passwords::Passwords;
 use reports::Reports;
 use signals::Signals;
@@ -84,8 +86,8 @@ pub struct Server {
     buffer: Box<[u8]>,
     /// Connections that there may be, with those that are closed and linger.
     files_max: usize,
-    /// Packets that this turn takes from each connection.
-    packets_each: usize,
+    /// How many packets a turn takes.
+    pace: Pace,
     /// What was freed and not given back to the system.
     freed: Freed,
     /// Nothing is accepted before this: there was no file for a connection.
@@ -180,7 +182,7 @@ impl Server {
             timeouts: options.timeouts,
             buffer: vec![0; READ_BYTES_PER_TURN].into_boxed_slice(),
             files_max: connections_max(options.settings.max_connections, possible),
-            packets_each: PACKETS_EACH_MAX,
+            pace: Pace::new(),
             freed: Freed::default(),
             accepting_from: None,
             starved: false,

@@ -4,7 +4,7 @@
 //! It never decides what they are used for.
 #![allow(clippy::disallowed_methods)]
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::id::{MonoMillis, Now, UnixMillis};
 
@@ -28,8 +28,13 @@ impl Clock {
     }
 
     /// How long it has been running.
+    pub(super) fn passed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The same, in the unit that everything else counts in.
     pub(super) fn mono(&self) -> MonoMillis {
-        let passed_ms = self.start.elapsed().as_millis();
+        let passed_ms = self.passed().as_millis();
         MonoMillis(u64::try_from(passed_ms).unwrap_or(u64::MAX))
     }
 }

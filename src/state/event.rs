@@ -350,7 +350,7 @@ impl<'a> Event<'a> {
         Self::decoded(kind, payload, |event| Ok(*event))
     }
 
-    /// Reads a payload of the log for `taken`. Of all that a replay does for a message, copying events would be a tenth.
+    /// Reads a payload of the log for `taken`, without copies of the event, which would be a tenth of a replay.
     pub(super) fn decoded<T>(
         kind: u8,
         payload: &'a [u8],

@@ -78,7 +78,9 @@ fn replay(criterion: &mut Criterion) {
         group.bench_function("read and checked", |bencher| {
             bencher.iter(|| only_read(folder.path()));
         });
-        group.bench_function("replayed", |bencher| bencher.iter(|| replayed(folder.path())));
+        group.bench_function("replayed", |bencher| {
+            bencher.iter_with_large_drop(|| replayed(folder.path()));
+        });
         group.finish();
     }
 }

@@ -1,5 +1,5 @@
-//! Which messages are on their way, and whether what arrives is what was sent: nothing confirmed may be missing, come out
-//! of order, or come to an extended client twice.
+//! Which messages are on their way, and whether what arrives is what was sent: nothing confirmed may be missing,
+//! come out of order, or come to an extended client twice.
 //!
 //! Of each sender and receiver it keeps the messages that have not arrived, so that its memory does not grow with how
 //! many there were. It never speaks to a server.
