@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 
+use argon2::password_hash::phc::{self, Output, PasswordHash};
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Version};
+use argon2::{Algorithm, Argon2, Params, Version};
 use polling::Poller;
 
 use super::{ServerError, outside};
@@ -77,10 +78,28 @@ fn gone() -> ServerError {
     ServerError::System { doing: "work on passwords", error }
 }
 
-struct Worker {
-    hasher: Argon2<'static>,
-    /// Compared with where there is no such user, so that nobody can tell by the time that it takes.
-    nobody: Box<str>,
+/// What makes hashes and compares with them: Argon2, and in a test what counts how often it is asked.
+trait Hashing {
+    fn hash(&self, password: &[u8], salt: &[u8]) -> password_hash::Result<PasswordHash>;
+    fn is_of(&self, password: &[u8], hash: &PasswordHash) -> password_hash::Result<()>;
+}
+
+impl Hashing for Argon2<'static> {
+    fn hash(&self, password: &[u8], salt: &[u8]) -> password_hash::Result<PasswordHash> {
+        self.hash_password_with_salt(password, salt)
+    }
+
+    /// The hash says itself what it cost when it was made. It is compared in constant time.
+    fn is_of(&self, password: &[u8], hash: &PasswordHash) -> password_hash::Result<()> {
+        self.verify_password(password, hash)
+    }
+}
+
+struct Worker<H> {
+    hasher: H,
+    /// Compared with where there is no such user, and where there is none whose password it could be, so that
+    /// nobody can tell by the time that it takes. It shows what hashes cost now, too.
+    nobody: PasswordHash,
 }
 
 /// Why there is no hash. There is nothing in it that could tell about the password.
@@ -99,46 +118,94 @@ impl fmt::Display for HashError {
     }
 }
 
-impl Worker {
-    fn new(hasher: Argon2<'static>) -> Result<Self, HashError> {
-        let mut worker = Self { hasher, nobody: Box::default() };
-        worker.nobody = worker.hash(Secret::new(b"nobody's password"))?;
-        Ok(worker)
+impl<H: Hashing> Worker<H> {
+    fn new(hasher: H) -> Result<Self, HashError> {
+        let nobody = hash(&hasher, Secret::new(b"nobody's password"))?;
+        Ok(Self { hasher, nobody })
     }
 
     fn judge(&self, job: &PasswordJob) -> Result<Verdict, HashError> {
         let outcome = match &job.task {
-            Task::Hash { password } => Outcome::Hashed(self.hash(password.as_secret())?),
-            Task::Verify { password, hash } => {
-                let matches =
-                    self.matches(password.as_secret(), hash.as_ref().unwrap_or(&self.nobody));
-                Outcome::Matches(matches && hash.is_some())
+            Task::Hash { password } => {
+                let hash = hash(&self.hasher, password.as_secret())?;
+                Outcome::Hashed(hash.to_string().into_boxed_str())
             }
+            Task::Verify { password, hash } => self.compare(password.as_secret(), hash.as_deref()),
         };
         Ok(Verdict { ticket: job.ticket, outcome })
     }
 
-    fn hash(&self, password: Secret<'_>) -> Result<Box<str>, HashError> {
-        let salt = outside::random::<SALT_BYTES>().map_err(HashError::Chance)?;
-        let hash = self.hasher.hash_password_with_salt(password.expose(), &salt);
-        hash.map(|hash| hash.to_string().into_boxed_str()).map_err(HashError::Argon2)
+    /// One comparison, whatever the hash is.
+    fn compare(&self, password: Secret<'_>, hash: Option<&str>) -> Outcome {
+        let known = hash.and_then(|hash| {
+            let usable = usable(hash);
+            usable.inspect_err(|why| ::log::error!("a password cannot be compared: {why}")).ok()?
+        });
+        let matches =
+            match self.hasher.is_of(password.expose(), known.as_ref().unwrap_or(&self.nobody)) {
+                Ok(()) => known.is_some(),
+                Err(password_hash::Error::PasswordInvalid) => false,
+                Err(error) => {
+                    ::log::error!("a password could not be compared: {error}");
+                    false
+                }
+            };
+        match known {
+            Some(known) if matches && !self.is_like_new(&known) => Outcome::MatchesOlder,
+            _ => Outcome::Matches(matches),
+        }
     }
 
-    /// The hash says itself what it cost when it was made.
-    fn matches(&self, password: Secret<'_>, hash: &str) -> bool {
-        match self.hasher.verify_password(password.expose(), hash) {
-            Ok(()) => true,
-            Err(password_hash::Error::PasswordInvalid) => false,
-            Err(error) => {
-                ::log::error!("a password could not be compared: {error}");
-                false
-            }
+    /// Whether the hash was made as the server makes them now.
+    fn is_like_new(&self, hash: &PasswordHash) -> bool {
+        let made = |hash: &PasswordHash| (hash.algorithm, hash.version, hash.params.clone());
+        made(hash) == made(&self.nobody)
+    }
+}
+
+fn hash(hasher: &impl Hashing, password: Secret<'_>) -> Result<PasswordHash, HashError> {
+    let salt = outside::random::<SALT_BYTES>().map_err(HashError::Chance)?;
+    hasher.hash(password.expose(), &salt).map_err(HashError::Argon2)
+}
+
+/// Why a hash of the log is none that a password is compared with. The server makes no such hash.
+#[derive(Debug)]
+enum Unusable {
+    Phc(phc::Error),
+    Params(password_hash::Error),
+    Cost(Cost),
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Phc(error) => write!(f, "the hash on record cannot be read: {error}"),
+            Self::Params(error) => write!(f, "the hash on record is not of Argon2: {error}"),
+            Self::Cost(Cost { memory_kib, passes }) => write!(
+                f,
+                "the hash on record would cost {memory_kib} KiB of memory and {passes} passes, more than a server \
+                 takes on"
+            ),
         }
     }
 }
 
+/// What passwords can be compared with, or `None` for a hash that no password has: one of zeros alone, which the
+/// repair of a log leaves where it has lost the hash.
+fn usable(hash: &str) -> Result<Option<PasswordHash>, Unusable> {
+    let hash = PasswordHash::new(hash).map_err(Unusable::Phc)?;
+    let params = Params::try_from(&hash).map_err(Unusable::Params)?;
+    let cost = Cost { memory_kib: params.m_cost(), passes: params.t_cost() };
+    if !cost.is_bearable() {
+        return Err(Unusable::Cost(cost));
+    }
+    let is_somebodys = |output: &Output| output.as_bytes().iter().any(|byte| *byte != 0);
+    Ok(hash.hash.as_ref().is_some_and(is_somebodys).then_some(hash))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::time::Duration;
 
     use polling::Events;
@@ -146,6 +213,18 @@ mod tests {
     use super::*;
 
     const CHEAP: Cost = Cost { memory_kib: 8, passes: 1 };
+    /// What the repair of a log leaves where a hash is lost.
+    const NO_PASSWORD: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$\
+                               AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    fn hasher(cost: Cost) -> Argon2<'static> {
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, cost.params().unwrap())
+    }
+
+    fn hash_at(cost: Cost, password: &[u8]) -> Box<str> {
+        let hash = hash(&hasher(cost), Secret::new(password)).unwrap();
+        hash.to_string().into_boxed_str()
+    }
 
     fn verdict(passwords: &Passwords, poller: &Poller, ticket: u64, task: Task) -> Outcome {
         passwords.submit(PasswordJob { ticket, task }).unwrap();
@@ -177,5 +256,79 @@ mod tests {
         assert!(matches!(outcome, Outcome::Matches(false)));
         let outcome = verdict(&passwords, &poller, 5, verify(right(), Some("no hash".into())));
         assert!(matches!(outcome, Outcome::Matches(false)));
+    }
+
+    #[test]
+    fn a_password_matches_a_hash_of_any_other_cost_which_is_said() {
+        let worker = Worker::new(hasher(CHEAP)).unwrap();
+        let compare = |password, hash: &str| worker.compare(Secret::new(password), Some(hash));
+        let i = Argon2::new(Algorithm::Argon2i, Version::V0x13, CHEAP.params().unwrap());
+        let old = Argon2::new(Algorithm::Argon2id, Version::V0x10, CHEAP.params().unwrap());
+        let others = [
+            hash_at(Cost { memory_kib: 16, passes: 1 }, b"secret"),
+            hash_at(Cost { memory_kib: 8, passes: 2 }, b"secret"),
+            hash(&i, Secret::new(b"secret")).unwrap().to_string().into_boxed_str(),
+            hash(&old, Secret::new(b"secret")).unwrap().to_string().into_boxed_str(),
+        ];
+        for other in others {
+            assert!(matches!(compare(b"secret", &other), Outcome::MatchesOlder), "{other}");
+            assert!(matches!(compare(b"Secret", &other), Outcome::Matches(false)), "{other}");
+        }
+        let same = hash_at(CHEAP, b"secret");
+        assert!(matches!(compare(b"secret", &same), Outcome::Matches(true)));
+    }
+
+    /// Counts what is compared, by what it costs, and finds every password to be right.
+    #[derive(Default)]
+    struct Counted(RefCell<Vec<Cost>>);
+
+    impl Hashing for Counted {
+        fn hash(&self, password: &[u8], salt: &[u8]) -> password_hash::Result<PasswordHash> {
+            hasher(CHEAP).hash(password, salt)
+        }
+
+        fn is_of(&self, _: &[u8], hash: &PasswordHash) -> password_hash::Result<()> {
+            let params = Params::try_from(hash)?;
+            let cost = Cost { memory_kib: params.m_cost(), passes: params.t_cost() };
+            self.0.borrow_mut().push(cost);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn whoever_has_no_password_costs_as_much_as_whoever_has_one() {
+        let worker = Worker::new(Counted::default()).unwrap();
+        let compare = |hash| {
+            let outcome = worker.compare(Secret::new(b"secret"), hash);
+            (worker.hasher.0.take(), outcome)
+        };
+        let own = hash_at(CHEAP, b"secret");
+        let (work, outcome) = compare(Some(&own));
+        assert!(work == [CHEAP] && matches!(outcome, Outcome::Matches(true)));
+        let dear = |memory: u32, passes: u32| {
+            format!(
+                "$argon2id$v=19$m={memory},t={passes},p=1$AAAAAAAAAAAAAAAAAAAAAA$BBBBBBBBBBBBBBBBBBBBBA"
+            )
+        };
+        let (memory, passes) = (dear(4_194_304, 1), dear(8, 4_294_967_295));
+        let nobodys: [(_, Option<&str>); 9] = [
+            ("an unknown number", None),
+            ("a hash that repair has left", Some(NO_PASSWORD)),
+            ("a hash that was redacted", Some("-")),
+            ("nothing", Some("")),
+            ("no hash", Some("$")),
+            (
+                "another function's",
+                Some("$scrypt$ln=15,r=8,p=1$c2FsdHNhbHQ$BBBBBBBBBBBBBBBBBBBBBA"),
+            ),
+            ("no output", Some("$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA")),
+            ("gigabytes of memory", Some(&memory)),
+            ("years of passes", Some(&passes)),
+        ];
+        for (whose, hash) in nobodys {
+            let (work, outcome) = compare(hash);
+            assert_eq!(work, [CHEAP], "{whose}");
+            assert!(matches!(outcome, Outcome::Matches(false)), "{whose}");
+        }
     }
 }
