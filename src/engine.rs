@@ -19,6 +19,7 @@ mod mail;
 mod monitoring;
 mod outbox;
 mod peer;
+mod renewal;
 mod requests;
 mod throttle;
 mod transfers;
@@ -608,7 +609,11 @@ impl Engine {
         if let Event::FriendAdded { owner, friend, .. } = *event {
             self.tell_new_friend(owner, friend, host);
         }
-        if !matches!(event.kind(), EventKind::Delivered | EventKind::StateDigest) {
+        let is_asked_for = !matches!(
+            event.kind(),
+            EventKind::Delivered | EventKind::StateDigest | EventKind::PasswordRehashed
+        );
+        if is_asked_for {
             // An operator that could not be shown the message, and is closed, is not what was asked for.
             self.last_change = seq;
         }

@@ -162,10 +162,20 @@ pub const DELIVERY_DELAY_MS_MAX: u64 = 1_000;
 /// Receivers in one delivery event: bounds the event.
 pub const DELIVERIES_PER_EVENT: usize = 4_096;
 
+/// Passwords that wait for a new hash once their login is done: bounds how many are held for longer than that. Who
+/// finds no room has another chance with its next login.
+pub const RENEWALS_WAITING: usize = 64;
+
 /// Argon2id's memory for new passwords in KiB, unless told otherwise (OWASP's first recommendation).
 pub const PASSWORD_MEMORY_KIB: u32 = 19_456;
 /// Argon2id's passes for new passwords, unless told otherwise.
 pub const PASSWORD_PASSES: u32 = 2;
+
+/// The most memory in KiB that a hash may cost, be it a new one or one from the log: one is worked on at a time, and a
+/// log that was tampered with shall not take the machine's memory.
+pub const PASSWORD_MEMORY_KIB_MAX: u32 = 1 << 18;
+/// The most memory in KiB times passes that a hash may cost: about a second, in which nobody else can log in.
+pub const PASSWORD_WORK_KIB_MAX: u64 = 1 << 20;
 
 /// Bytes of the latest input that are kept for replay, unless told otherwise: some minutes of a busy server,
 /// days of a small one.
@@ -196,6 +206,8 @@ const _: () = {
             + 3 * (MAIL_BYTES_PER_STEP + CONTENT_BYTES_IN_SESSION as usize)
             < OUTPUT_BYTES_MAX
     );
+    assert!(PASSWORD_MEMORY_KIB <= PASSWORD_MEMORY_KIB_MAX);
+    assert!(PASSWORD_MEMORY_KIB as u64 * PASSWORD_PASSES as u64 <= PASSWORD_WORK_KIB_MAX);
     // A message and its header fields fit the content of a session's packet, and so does a piece of a file.
     assert!(MESSAGE_BYTES + 16 < CONTENT_BYTES_IN_SESSION as usize);
     // A receiver and its sequence number have 12 bytes in a delivery.

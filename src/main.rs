@@ -8,6 +8,7 @@ use oicq::cli::options::{Command, Serve, parse};
 use oicq::cli::page::terminal_width;
 use oicq::cli::progress::{Meter, Outlet};
 use oicq::net::{Server, ServerError};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Done.
 const STATUS_DONE: u8 = 0;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
 
 fn run(serve: &Serve) -> Result<(), ServerError> {
     start_logging(serve.verbose);
+    leave_no_core();
     let mut meter = Meter::new(Outlet::of_standard_error());
     let opened = Server::open(&serve.options, &mut |reading| show(meter.handle(reading)));
     show(meter.clear());
@@ -44,6 +46,14 @@ fn run(serve: &Serve) -> Result<(), ServerError> {
         print(&format!("listening on {address}\n"));
     }
     server.run()
+}
+
+/// A core dump would hold passwords that are being worked on, and what users write to each other.
+fn leave_no_core() {
+    let limit = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, limit) {
+        log::warn!("cannot turn off core dumps: {error}");
+    }
 }
 
 /// Prints a result. Output into a closed pipe ends quietly.

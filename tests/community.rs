@@ -115,9 +115,9 @@ fn every_packet_type_kind_of_event_and_system_message_occurs() {
     assert!(asked.iter().eq(RequestType::ALL), "{asked:?}");
 
     let kinds: BTreeSet<_> = player.host.entries.iter().map(|entry| entry.kind).collect();
-    // What could not be saved from a damaged log is nothing that a server does, and the state's digest nothing
-    // that a packet does.
-    let other = [EventKind::Lost, EventKind::StateDigest];
+    // What could not be saved from a damaged log is nothing that a server does; the state's digest and a hash at
+    // another cost are nothing that a packet brings about.
+    let other = [EventKind::Lost, EventKind::StateDigest, EventKind::PasswordRehashed];
     let known = EventKind::ALL.iter().filter(|kind| !other.contains(kind));
     assert!(kinds.into_iter().eq(known.map(|kind| *kind as u8)));
 

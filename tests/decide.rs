@@ -20,6 +20,7 @@ mod decide {
     mod monitor;
     mod presence;
     mod presence_told;
+    mod rehash;
     mod restart;
     mod search;
     mod turns;

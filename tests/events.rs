@@ -167,6 +167,9 @@ impl Raw {
                 bytes[..6].copy_from_slice(&self.bytes);
                 Event::StateDigest { digest: RunningDigest::from_bytes(bytes) }
             }
+            EventKind::PasswordRehashed => {
+                Event::PasswordRehashed { number: one, password_hash: &self.hash }
+            }
         }
     }
 }

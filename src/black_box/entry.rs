@@ -162,6 +162,7 @@ pub(super) fn write_input(input: &Input<'_>, now: &mut Now, out: &mut Vec<u8>) {
                 Outcome::Matches(false) => 0,
                 Outcome::Matches(true) => 1,
                 Outcome::Hashed(_) => 2,
+                Outcome::MatchesOlder => 3,
             });
         }
         Input::Step => out.put_u8(tag::STEP),
@@ -231,6 +232,7 @@ fn read_input<'a>(tag: u8, reader: &mut Reader<'a>, now: &mut Now) -> Result<Inp
                 0 => Outcome::Matches(false),
                 1 => Outcome::Matches(true),
                 2 => Outcome::Hashed(Box::default()),
+                3 => Outcome::MatchesOlder,
                 _ => return Err(NoEntry),
             };
             Input::Verdict(Verdict { ticket, outcome })
@@ -364,6 +366,7 @@ mod tests {
             Input::Verdict(Verdict { ticket: 128, outcome: Outcome::Matches(true) }),
             Input::Verdict(Verdict { ticket: 127, outcome: Outcome::Matches(false) }),
             Input::Verdict(Verdict { ticket: 0, outcome: Outcome::Hashed(Box::default()) }),
+            Input::Verdict(Verdict { ticket: 129, outcome: Outcome::MatchesOlder }),
             Input::Step,
             Input::Shutdown,
             Input::Flush,

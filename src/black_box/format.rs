@@ -9,7 +9,7 @@ use crate::id::{Seq, UnixMillis};
 const NAME_END: &str = ".box";
 const NAME_DIGITS: usize = 20;
 pub(super) const MAGIC: [u8; 8] = *b"oicqbox\n";
-pub(super) const VERSION: u16 = 3;
+pub(super) const VERSION: u16 = 4;
 /// Texts were left out.
 const FLAG_BLANKED: u16 = 1;
 const FLAGS_KNOWN: u16 = FLAG_BLANKED;
@@ -94,7 +94,7 @@ impl Header {
             return Err(HeaderFault::NoHeader);
         }
         if version != VERSION || flags & !FLAGS_KNOWN != 0 {
-            return Err(HeaderFault::Newer);
+            return Err(HeaderFault::OtherVersion);
         }
         Ok(header)
     }
@@ -109,7 +109,7 @@ impl Header {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum HeaderFault {
     NoHeader,
-    Newer,
+    OtherVersion,
 }
 
 /// A checksum that continues another.
@@ -171,11 +171,13 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Header::decode(&flipped), Err(HeaderFault::NoHeader), "bit {bit}");
         }
-        let mut newer = bytes;
-        newer[9] = 4;
-        let checksum = crc32fast::hash(&newer[..FIELDS_LEN]);
-        newer[FIELDS_LEN..].copy_from_slice(&checksum.to_be_bytes());
-        assert_eq!(Header::decode(&newer), Err(HeaderFault::Newer));
+        for version in [VERSION - 1, VERSION + 1] {
+            let mut other = bytes;
+            other[8..10].copy_from_slice(&version.to_be_bytes());
+            let checksum = crc32fast::hash(&other[..FIELDS_LEN]);
+            other[FIELDS_LEN..].copy_from_slice(&checksum.to_be_bytes());
+            assert_eq!(Header::decode(&other), Err(HeaderFault::OtherVersion));
+        }
         assert_eq!(Header::decode(&[0; HEADER_LEN]), Err(HeaderFault::NoHeader));
     }
 

@@ -43,8 +43,8 @@ pub struct BoxFile {
 pub enum Unreadable {
     /// Its header is not whole: it had not been written when the power went, or was damaged.
     NoHeader(PathBuf),
-    /// A newer program wrote it.
-    Newer(PathBuf),
+    /// A program wrote it that records otherwise.
+    OtherVersion(PathBuf),
     /// The sessions that it begins with fail their check.
     Kept(PathBuf),
     /// A server has removed it since it was found.
@@ -55,7 +55,9 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoHeader(path) => write!(f, "{}: its header is not whole", path.display()),
-            Self::Newer(path) => write!(f, "{}: a newer version has written it", path.display()),
+            Self::OtherVersion(path) => {
+                write!(f, "{}: another version has written it", path.display())
+            }
             Self::Kept(path) => {
                 write!(f, "{}: the sessions that it begins with fail their check", path.display())
             }
@@ -169,7 +171,7 @@ impl BoxFile {
             }
             // Or a file that was to be reused, and still has the header of the older one.
             Ok(_) | Err(HeaderFault::NoHeader) => Err(Unreadable::NoHeader(path)),
-            Err(HeaderFault::Newer) => Err(Unreadable::Newer(path)),
+            Err(HeaderFault::OtherVersion) => Err(Unreadable::OtherVersion(path)),
         })
     }
 

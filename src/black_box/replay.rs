@@ -555,7 +555,9 @@ impl Recorded {
 fn logged_hash(next: Option<&Logged>) -> Box<str> {
     let event = next.and_then(|logged| Event::decode(logged.kind, &logged.payload).ok());
     let hash = match event {
-        Some(Event::Registered { password_hash, .. }) => password_hash,
+        Some(
+            Event::Registered { password_hash, .. } | Event::PasswordRehashed { password_hash, .. },
+        ) => password_hash,
         Some(Event::ProfileChanged { password_hash: Some(hash), .. }) => hash,
         _ => "-",
     };

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use crate::black_box::Texts;
 use crate::engine::Settings;
 use crate::limits::{
-    BLACK_BOX_BYTES, IDLE_TIMEOUT_MS, LOGIN_TIMEOUT_MS, PASSWORD_MEMORY_KIB, PASSWORD_PASSES,
-    SEGMENT_BYTES, SLOW_TIMEOUT_MS,
+    BLACK_BOX_BYTES, IDLE_TIMEOUT_MS, LOGIN_TIMEOUT_MS, PASSWORD_MEMORY_KIB,
+    PASSWORD_MEMORY_KIB_MAX, PASSWORD_PASSES, PASSWORD_WORK_KIB_MAX, SEGMENT_BYTES,
+    SLOW_TIMEOUT_MS,
 };
 use crate::log::Durability;
 
@@ -85,6 +86,13 @@ impl Default for Cost {
 }
 
 impl Cost {
+    /// Whether a server takes it on, for a new hash or for one that it is to compare with.
+    #[must_use]
+    pub fn is_bearable(self) -> bool {
+        self.memory_kib <= PASSWORD_MEMORY_KIB_MAX
+            && u64::from(self.memory_kib) * u64::from(self.passes) <= PASSWORD_WORK_KIB_MAX
+    }
+
     /// The same for Argon2, which cannot be run with all of them.
     pub fn params(self) -> Result<argon2::Params, argon2::Error> {
         argon2::Params::new(self.memory_kib, self.passes, 1, None)
@@ -101,5 +109,13 @@ mod tests {
         assert!(Cost { memory_kib: 8, passes: 1 }.params().is_ok());
         assert!(Cost { memory_kib: 7, passes: 1 }.params().is_err());
         assert!(Cost { memory_kib: 8, passes: 0 }.params().is_err());
+    }
+
+    #[test]
+    fn neither_memory_nor_passes_are_without_a_bound() {
+        let is_bearable = |memory_kib, passes| Cost { memory_kib, passes }.is_bearable();
+        assert!(Cost::default().is_bearable() && is_bearable(8, 1) && is_bearable(1 << 18, 4));
+        assert!(!is_bearable((1 << 18) + 1, 1) && !is_bearable(1 << 18, 5));
+        assert!(!is_bearable(8, u32::MAX) && !is_bearable(u32::MAX, u32::MAX));
     }
 }

@@ -90,7 +90,8 @@ const SERVICE_EXPECTED: &str = "fax, print or chat and a service number, such as
 const SERVICE_TWICE_EXPECTED: &str = "one number for each kind, and one kind for each number";
 const CHARSET_EXPECTED: &str = "utf-8 or gb18030";
 const REGISTRATION_EXPECTED: &str = "open or closed";
-const COST_EXPECTED: &str = "memory in KiB, 8 or more, and passes, 1 or more, such as 19456,2";
+const COST_EXPECTED: &str =
+    "memory in KiB, 8 to 262144, and passes, such as 19456,2; multiplied at most 1048576";
 const COUNT_EXPECTED: &str = "a number, 1 or more";
 const RATE_EXPECTED: &str = "how many a second and how many at once, such as 1000,10000, or 0";
 const BOX_EXPECTED: &str = "a size such as 64MiB, or 0 for none";
@@ -237,7 +238,7 @@ pub(super) const FLAGS: &[Flag] = &[
             |draft, text| {
                 let cost = pair(text).map(|(memory_kib, passes)| Cost { memory_kib, passes });
                 draft.serve.options.password_cost = cost
-                    .filter(|cost| cost.params().is_ok())
+                    .filter(|cost| cost.params().is_ok() && cost.is_bearable())
                     .ok_or_else(|| wrong(text, COST_EXPECTED))?;
                 Ok(())
             },
@@ -555,6 +556,7 @@ mod tests {
         let cost = Cost { memory_kib: 8, passes: 1 };
         assert_eq!(accepts("password-cost", "8,1").password_cost, cost);
         refuses("password-cost", &["", "8", "7,1", "8,0", "8,1,1", "8, 1", "-8,1"]);
+        refuses("password-cost", &["262145,1", "262144,5", "8,4294967295"]);
     }
 
     #[test]

@@ -87,6 +87,8 @@ impl Engine {
             self.passwords.are_in_order(),
             "passwords do not wait in the order of their tickets",
         )?;
+        let renews = self.passwords.renews_for(|number| self.state.user(number).is_some());
+        server(renews, "a hash is to be made anew of nobody's password")?;
         server(self.login_failures.agrees(), "failed logins are not remembered as they are found")?;
         server(self.registrations.agrees(), "registrations are not remembered as they are found")?;
         server(self.connections.agrees(), "addresses are not remembered as they are found")?;

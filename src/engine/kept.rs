@@ -184,6 +184,7 @@ impl Engine {
         let Self { passwords, peers, .. } = &mut engine;
         let peer = |connection: ConnectionId| peers.get(connection.0)?.as_ref();
         passwords.restore(reader, |connection| Some(peer(connection)?.address))?;
+        expect(engine.passwords.renews_for(|number| engine.state.user(number).is_some()))?;
         engine.login_failures.restore(reader)?;
         engine.registrations.restore(reader)?;
         engine.connections.restore(reader)?;

@@ -11,6 +11,8 @@ use std::net::IpAddr;
 
 use super::kept::{self, KeptError};
 use super::peer::{Peer, Session, Sessions, Stage};
+use super::renewal::Renewals;
+
 use super::throttle::{Bucket, Key};
 use super::words::Ending;
 use super::{Engine, Host};
@@ -68,6 +70,8 @@ pub enum Outcome {
     Hashed(Box<str>),
     /// Whether it belongs to the hash.
     Matches(bool),
+    /// It belongs to the hash, which has another cost than those that are made now.
+    MatchesOlder,
 }
 
 /// What a password is wanted for.
@@ -159,6 +163,7 @@ impl Waiting {
 pub(super) struct Passwords {
     waiting: Waiting,
     at_work: Option<Wanted>,
+    renewals: Renewals,
     tickets: u64,
 }
 
@@ -173,12 +178,26 @@ impl Passwords {
                 && all.iter().all(|(ticket, wanted)| *ticket == wanted.ticket)
         };
         let mut tickets: Vec<_> = self.all().map(|wanted| wanted.ticket).collect();
+        tickets.extend(self.renewals.tickets());
         tickets.sort_unstable();
+        let at_work = [self.at_work.is_some(), self.renewals.is_at_work()];
         turns.len() == of_addresses.len()
             && *count == of_addresses.values().map(BTreeMap::len).sum::<usize>()
             && of_addresses.iter().all(is_in_order)
             && tickets.is_sorted_by(|one, next| one < next)
             && tickets.last().is_none_or(|last| *last <= self.tickets)
+            && at_work != [true; 2]
+            && self.renewals.are_in_order()
+    }
+
+    /// Whether all hashes that are to be made anew are of users that are there.
+    pub(super) fn renews_for(&self, is_there: impl Fn(ServiceNumber) -> bool) -> bool {
+        self.renewals.are_of(is_there)
+    }
+
+    fn next_ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
     }
 
     fn all(&self) -> impl Iterator<Item = &Wanted> {
@@ -210,6 +229,7 @@ impl Passwords {
         let waiting = self.waiting.in_order();
         kept::put_count(out, waiting.len());
         self.at_work.iter().chain(waiting).for_each(|wanted| wanted.save(out));
+        self.renewals.save(out);
     }
 
     /// `address` tells where a connection comes from.
@@ -229,7 +249,7 @@ impl Passwords {
             let address = address(wanted.connection).ok_or(KeptError::Layout)?;
             self.waiting.add(Key::of(address), wanted);
         }
-        Ok(())
+        self.renewals.restore(reader)
     }
 }
 
@@ -373,8 +393,7 @@ impl Engine {
         if !self.passwords.waiting.has_room(address) {
             return Err(Refusal::Throttled { wait_ms: PASSWORDS_WAIT_MS });
         }
-        self.passwords.tickets += 1;
-        let ticket = self.passwords.tickets;
+        let ticket = self.passwords.next_ticket();
         let password = password.to_owned();
         self.passwords.waiting.add(address, Wanted { ticket, connection, password, purpose });
         self.set_stage(connection, |peer| peer.stage = Stage::Password(ticket));
@@ -405,11 +424,13 @@ impl Engine {
     /// The next password to be worked on; `None` while one is. Who has tried too often is refused here,
     /// without a look at the password.
     pub fn poll_password_job(&mut self) -> Option<PasswordJob> {
-        if self.passwords.at_work.is_some() {
+        if self.passwords.at_work.is_some() || self.passwords.renewals.is_at_work() {
             return None;
         }
         loop {
-            let wanted = self.passwords.waiting.take_next()?;
+            let Some(wanted) = self.passwords.waiting.take_next() else {
+                return self.passwords.renewals.take_next();
+            };
             if let Err(refusal) = self.check_throttle(&wanted) {
                 self.end_wait(wanted.connection);
                 self.refuse_wanted(&wanted, &refusal);
@@ -455,6 +476,9 @@ impl Engine {
 
     /// A password has been worked on.
     pub fn handle_verdict(&mut self, verdict: Verdict, host: &mut impl Host) {
+        if let Some(number) = self.passwords.renewals.finish(verdict.ticket) {
+            return self.finish_renewal(number, &verdict.outcome, host);
+        }
         if self.passwords.at_work.as_ref().is_none_or(|wanted| wanted.ticket != verdict.ticket) {
             return;
         }
@@ -465,9 +489,13 @@ impl Engine {
         let connection = wanted.connection;
         self.last_change = Seq::ZERO;
         self.end_wait(connection);
+        let is_older = matches!(verdict.outcome, Outcome::MatchesOlder);
         let result = match (&wanted.purpose, verdict.outcome) {
             (Purpose::LogIn { number, mode }, Outcome::Matches(matches)) => {
                 self.finish_login(connection, *number, *mode, matches, host)
+            }
+            (Purpose::LogIn { number, mode }, Outcome::MatchesOlder) => {
+                self.finish_login(connection, *number, *mode, true, host)
             }
             (Purpose::Register { profile, authentication }, Outcome::Hashed(hash)) => {
                 self.finish_registration(connection, profile, *authentication, &hash, host)
@@ -477,12 +505,16 @@ impl Engine {
                 self.finish_change(*number, profile, *authentication, Some(&hash), host)
             }
             // The worker answers each task with its own kind of outcome.
-            (_, Outcome::Matches(_) | Outcome::Hashed(_)) => Err(Refusal::BadLogin),
+            _ => Err(Refusal::BadLogin),
         };
         match (result, &wanted.purpose) {
             (Err(refusal), _) => self.refuse_wanted(&wanted, &refusal),
             // A login has its result before the mail.
-            (Ok(()), Purpose::LogIn { .. }) => {}
+            (Ok(()), Purpose::LogIn { number, .. }) => {
+                if is_older {
+                    self.renew_hash(*number, wanted.password);
+                }
+            }
             (Ok(()), Purpose::Register { .. }) => {
                 self.answer_done(connection, RequestType::Register as u8);
             }
@@ -545,8 +577,30 @@ impl Engine {
         host: &mut impl Host,
     ) -> Result<(), Refusal> {
         match accounts::change_profile(&self.state, number, profile, authentication, hash)? {
-            Some(event) => self.record(&event, host),
-            None => Ok(()),
+            Some(event) => self.record(&event, host)?,
+            None => return Ok(()),
+        }
+        if hash.is_some() {
+            self.passwords.renewals.forget(number);
+        }
+        Ok(())
+    }
+
+    /// The password has let its user in, and is to have a hash of the cost that hashes have now.
+    fn renew_hash(&mut self, number: ServiceNumber, password: SecretBuf) {
+        let passwords = &mut self.passwords;
+        if passwords.renewals.has_room_for(number) {
+            let ticket = passwords.next_ticket();
+            passwords.renewals.add(ticket, number, password);
+        }
+    }
+
+    /// The password is still the user's: another one would have been worked on before or after, and not meanwhile.
+    fn finish_renewal(&mut self, number: ServiceNumber, outcome: &Outcome, host: &mut impl Host) {
+        let Outcome::Hashed(hash) = outcome else { return };
+        if let Ok(event) = accounts::rehash(&self.state, number, hash) {
+            // Where there is no room for it, the hash stays as it is until the next login.
+            let _ = self.record(&event, host);
         }
     }
 
@@ -676,7 +730,8 @@ mod tests {
         let passwords = |at_work: Option<u64>, others: &[u64]| {
             let at_work = at_work.map(|ticket| wanted(ticket, log_in()));
             let others = others.iter().map(|ticket| wanted(*ticket, log_in()));
-            Passwords { waiting: waiting(others), at_work, tickets: 3 }
+            let (waiting, renewals) = (waiting(others), Renewals::default());
+            Passwords { waiting, at_work, renewals, tickets: 3 }
         };
         let in_order = |at_work, others: &[u64]| passwords(at_work, others).are_in_order();
         assert!(in_order(None, &[]) && in_order(Some(1), &[]) && in_order(Some(1), &[2, 3]));
@@ -697,7 +752,8 @@ mod tests {
     #[test]
     fn the_password_of_a_connection_fits_its_session() {
         let waiting = waiting([wanted(2, change()), wanted(3, log_in())]);
-        let passwords = Passwords { waiting, at_work: Some(wanted(1, log_in())), tickets: 3 };
+        let (at_work, renewals) = (Some(wanted(1, log_in())), Renewals::default());
+        let passwords = Passwords { waiting, at_work, renewals, tickets: 3 };
         let (connection, other) = (ConnectionId(7), ConnectionId(8));
         assert!(passwords.will_come(1, connection, None));
         assert!(passwords.will_come(2, connection, Some(ANN)));

@@ -765,6 +765,10 @@ impl<'s, S: Storage> Reader<'s, S> {
             });
             search.map_err(failed)?;
             let Some((offset, header)) = found else { return Ok(None) };
+            if !self.has_room_before(offset, header.first) {
+                from = offset + super::format::ALIGNMENT as u64;
+                continue;
+            }
             let mut start = [0; BATCH_HEADER_LEN];
             let crc = header.encode(seed, &mut start);
             // As far as the reader itself will go.

@@ -79,6 +79,11 @@ impl Buffer {
         &self.bytes[self.taken..]
     }
 
+    /// The same, to be wiped when they are done with.
+    pub(super) fn waiting_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.taken..]
+    }
+
     /// Appends bytes.
     pub(super) fn push(&mut self, bytes: &[u8], spares: &mut Spares) {
         if bytes.is_empty() {

@@ -5,6 +5,8 @@
 
 use std::mem;
 
+use zeroize::Zeroize;
+
 use super::connection::{Came, Pause, Phase};
 use super::listener::Accepted;
 use super::reports::{Report, Reports};
@@ -15,7 +17,7 @@ use crate::limits::{
     ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, FILES_LINGERING, FLUSH_MS, LINGER_MS, OUTBOX_BYTES_PER_TURN,
     OUTPUT_BYTES_HIGH, POSTED_PER_TURN, SHUTDOWN_MS,
 };
-use crate::wire::{Frame, cut};
+use crate::wire::{Frame, RequestType, cut};
 
 /// What is due with a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -202,18 +204,27 @@ impl Server {
                     if phase != Phase::Open {
                         // What comes after the end is thrown away.
                     } else if connection.input.is_empty() {
-                        let taken = self.hand_in(id, &buffer[..count]);
+                        let taken = self.hand_in(id, &mut buffer[..count]);
                         if let Some((connection, spares)) = self.connections.get_with_spares(id) {
                             connection.input.push(&buffer[taken..count], spares);
                         }
+                        self.wipe_before_login(id, &mut buffer[taken..count]);
                     } else {
                         connection.input.push(&buffer[..count], spares);
+                        self.wipe_before_login(id, &mut buffer[..count]);
                         self.go_on(id);
                     }
                 }
             }
         }
         self.buffer = buffer;
+    }
+
+    /// What comes before a login has a password in it, most of the time, and was put elsewhere.
+    fn wipe_before_login(&self, id: ConnectionId, bytes: &mut [u8]) {
+        if self.engine.sessionless_since(id).is_some() {
+            bytes.zeroize();
+        }
     }
 
     /// Goes on with packets that had to wait.
@@ -233,7 +244,7 @@ impl Server {
     fn go_on(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(id) else { return };
         let mut input = mem::take(&mut connection.input);
-        let taken = self.hand_in(id, input.waiting());
+        let taken = self.hand_in(id, input.waiting_mut());
         match self.connections.get_with_spares(id) {
             Some((connection, spares)) => {
                 input.take(taken, spares);
@@ -244,8 +255,8 @@ impl Server {
     }
 
     /// Hands packets to the engine until one has to wait or is not complete. Answers how many bytes are
-    /// done with.
-    fn hand_in(&mut self, id: ConnectionId, bytes: &[u8]) -> usize {
+    /// done with. Those with a password in them are wiped.
+    fn hand_in(&mut self, id: ConnectionId, bytes: &mut [u8]) -> usize {
         let mut taken = 0;
         let mut packets = 0;
         loop {
@@ -264,8 +275,13 @@ impl Server {
                         self.connections.pause(id, pause);
                         return taken;
                     }
+                    let packet_type = RequestType::from_byte(frame.header.packet_type);
+                    let rest = taken + frame.length();
                     self.hand(Input::Packet { connection: id, frame });
-                    taken += frame.length();
+                    if packet_type.is_some_and(RequestType::has_password) {
+                        bytes[taken..rest].zeroize();
+                    }
+                    taken = rest;
                     packets += 1;
                     self.pace.count();
                 }

@@ -2,7 +2,7 @@
 //! and compared on a thread of their own, one at a time. The verdict comes back as an input of a later turn.
 //!
 //! It never learns whose password it looks at, and never keeps, logs or prints one. A password that it is given
-//! is wiped when the job is done, and so is the memory that it was hashed in.
+//! is wiped when the job is done.
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 
 use argon2::password_hash;
-use argon2::password_hash::phc::{Output, PasswordHash, Salt};
+use argon2::password_hash::phc::{self, Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use polling::Poller;
 
@@ -36,8 +36,9 @@ impl Passwords {
     /// Starts the worker. It wakes up the poller with each verdict.
     pub(super) fn start(cost: Cost, poller: Arc<Poller>) -> io::Result<Self> {
         let params = cost.params().map_err(|error| io::Error::other(error.to_string()))?;
+        let hasher = Hasher::new(Algorithm::Argon2id, Version::V0x13, params);
         let mut worker =
-            Worker::new(params).map_err(|error| io::Error::other(error.to_string()))?;
+            Worker::new(hasher).map_err(|error| io::Error::other(error.to_string()))?;
         let (jobs, jobs_taken) = sync_channel(JOBS_WAITING);
         let (verdicts_given, verdicts) = sync_channel(JOBS_WAITING);
         let work = move || {
@@ -78,13 +79,82 @@ fn gone() -> ServerError {
     ServerError::System { doing: "work on passwords", error }
 }
 
-struct Worker {
+/// What makes hashes and compares with them: Argon2, and in a test what counts how often it is asked.
+trait Hashing {
+    fn hash(&mut self, password: &[u8], salt: &[u8]) -> password_hash::Result<PasswordHash>;
+    fn is_of(&mut self, password: &[u8], hash: &PasswordHash) -> password_hash::Result<bool>;
+}
+
+/// Argon2, and the memory that it works in.
+struct Hasher {
+    algorithm: Algorithm,
+    version: Version,
     cost: Params,
     /// What passwords are hashed in, one after the other; never given back, for whoever asks the system for so much
     /// again and again leaves holes between what others hold.
     memory: Vec<Block>,
-    /// Compared with where there is no such user, so that nobody can tell by the time that it takes.
-    nobody: Box<str>,
+}
+
+impl Hashing for Hasher {
+    fn hash(&mut self, password: &[u8], salt: &[u8]) -> password_hash::Result<PasswordHash> {
+        let salt = Salt::new(salt)?;
+        let hasher = Argon2::new(self.algorithm, self.version, self.cost.clone());
+        let output = self.output(&hasher, password, &salt, Params::DEFAULT_OUTPUT_LEN)?;
+        Ok(PasswordHash {
+            algorithm: self.algorithm.ident(),
+            version: Some(self.version.into()),
+            params: (&self.cost).try_into()?,
+            salt: Some(salt),
+            hash: Some(output),
+        })
+    }
+
+    /// The hash says itself what it cost when it was made.
+    fn is_of(&mut self, password: &[u8], hash: &PasswordHash) -> password_hash::Result<bool> {
+        let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else { return Ok(false) };
+        let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
+        let version = hash.version.map(Version::try_from).transpose()?.unwrap_or_default();
+        let hasher = Argon2::new(algorithm, version, Params::try_from(hash)?);
+        // Compared in a time that does not tell how much of it is right.
+        Ok(self.output(&hasher, password, salt, expected.len())? == *expected)
+    }
+}
+
+impl Hasher {
+    const fn new(algorithm: Algorithm, version: Version, cost: Params) -> Self {
+        Self { algorithm, version, cost, memory: Vec::new() }
+    }
+
+    fn output(
+        &mut self,
+        hasher: &Argon2<'_>,
+        password: &[u8],
+        salt: &Salt,
+        bytes: usize,
+    ) -> password_hash::Result<Output> {
+        let blocks = hasher.params().block_count();
+        if self.memory.len() < blocks {
+            // Nothing in it is needed any more, so the smaller one goes first.
+            self.memory = Vec::new();
+            self.memory.try_reserve_exact(blocks).map_err(|_| argon2::Error::OutOfMemory)?;
+            self.memory.resize(blocks, Block::new());
+        }
+        let mut room = [0; Output::MAX_LENGTH];
+        let out = room.get_mut(..bytes).ok_or(password_hash::Error::OutputSize)?;
+        let memory = &mut self.memory[..blocks];
+        let hashed = hasher.hash_password_into_with_memory(password, salt, out, &mut *memory);
+        // With what is left in it, passwords could be tried out at no cost.
+        memory.fill(Block::new());
+        hashed?;
+        Ok(Output::new(out)?)
+    }
+}
+
+struct Worker<H> {
+    hasher: H,
+    /// Compared with where there is no such user, and where there is none whose password it could be, so that
+    /// nobody can tell by the time that it takes. It shows what hashes cost now, too.
+    nobody: PasswordHash,
 }
 
 /// Why there is no hash. There is nothing in it that could tell about the password.
@@ -103,91 +173,88 @@ impl fmt::Display for HashError {
     }
 }
 
-impl Worker {
-    fn new(cost: Params) -> Result<Self, HashError> {
-        let mut worker = Self { cost, memory: Vec::new(), nobody: Box::default() };
-        worker.nobody = worker.hash(Secret::new(b"nobody's password"))?;
-        Ok(worker)
+impl<H: Hashing> Worker<H> {
+    fn new(mut hasher: H) -> Result<Self, HashError> {
+        let nobody = hash(&mut hasher, Secret::new(b"nobody's password"))?;
+        Ok(Self { hasher, nobody })
     }
 
     fn judge(&mut self, job: &PasswordJob) -> Result<Verdict, HashError> {
         let outcome = match &job.task {
-            Task::Hash { password } => Outcome::Hashed(self.hash(password.as_secret())?),
-            Task::Verify { password, hash } => {
-                let known = hash.as_ref().unwrap_or(&self.nobody).clone();
-                let matches = self.matches(password.as_secret(), &known);
-                Outcome::Matches(matches && hash.is_some())
+            Task::Hash { password } => {
+                let hash = hash(&mut self.hasher, password.as_secret())?;
+                Outcome::Hashed(hash.to_string().into_boxed_str())
             }
+            Task::Verify { password, hash } => self.compare(password.as_secret(), hash.as_deref()),
         };
         Ok(Verdict { ticket: job.ticket, outcome })
     }
 
-    fn hash(&mut self, password: Secret<'_>) -> Result<Box<str>, HashError> {
-        let salt = outside::random::<SALT_BYTES>().map_err(HashError::Chance)?;
-        let hash = self.hash_salted(password, &salt).map_err(HashError::Argon2)?;
-        Ok(hash.to_string().into_boxed_str())
-    }
-
-    fn hash_salted(
-        &mut self,
-        password: Secret<'_>,
-        salt: &[u8],
-    ) -> password_hash::Result<PasswordHash> {
-        let salt = Salt::new(salt)?;
-        let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
-        let hasher = Argon2::new(algorithm, version, self.cost.clone());
-        let output = self.output(&hasher, password, &salt, Params::DEFAULT_OUTPUT_LEN)?;
-        Ok(PasswordHash {
-            algorithm: algorithm.ident(),
-            version: Some(version.into()),
-            params: (&self.cost).try_into()?,
-            salt: Some(salt),
-            hash: Some(output),
-        })
-    }
-
-    /// The hash says itself what it cost when it was made.
-    fn matches(&mut self, password: Secret<'_>, hash: &str) -> bool {
-        self.compare(password, hash).unwrap_or_else(|error| {
-            ::log::error!("a password could not be compared: {error}");
-            false
-        })
-    }
-
-    fn compare(&mut self, password: Secret<'_>, hash: &str) -> password_hash::Result<bool> {
-        let hash = PasswordHash::new(hash)?;
-        let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else { return Ok(false) };
-        let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
-        let version = hash.version.map(Version::try_from).transpose()?.unwrap_or_default();
-        let hasher = Argon2::new(algorithm, version, Params::try_from(&hash)?);
-        // Compared in a time that does not tell how much of it is right.
-        Ok(self.output(&hasher, password, salt, expected.len())? == *expected)
-    }
-
-    fn output(
-        &mut self,
-        hasher: &Argon2<'_>,
-        password: Secret<'_>,
-        salt: &Salt,
-        bytes: usize,
-    ) -> password_hash::Result<Output> {
-        let blocks = hasher.params().block_count();
-        if self.memory.len() < blocks {
-            // Nothing in it is needed any more, so the smaller one goes first.
-            self.memory = Vec::new();
-            self.memory.try_reserve_exact(blocks).map_err(|_| argon2::Error::OutOfMemory)?;
-            self.memory.resize(blocks, Block::new());
+    /// One comparison, whatever the hash is.
+    fn compare(&mut self, password: Secret<'_>, hash: Option<&str>) -> Outcome {
+        let known = hash.and_then(|hash| {
+            let usable = usable(hash);
+            usable.inspect_err(|why| ::log::error!("a password cannot be compared: {why}")).ok()?
+        });
+        let matches =
+            match self.hasher.is_of(password.expose(), known.as_ref().unwrap_or(&self.nobody)) {
+                Ok(is_of) => is_of && known.is_some(),
+                Err(error) => {
+                    ::log::error!("a password could not be compared: {error}");
+                    false
+                }
+            };
+        match known {
+            Some(known) if matches && !self.is_like_new(&known) => Outcome::MatchesOlder,
+            _ => Outcome::Matches(matches),
         }
-        let mut room = [0; Output::MAX_LENGTH];
-        let out = room.get_mut(..bytes).ok_or(password_hash::Error::OutputSize)?;
-        let memory = &mut self.memory[..blocks];
-        let hashed =
-            hasher.hash_password_into_with_memory(password.expose(), salt, out, &mut *memory);
-        // With what is left in it, passwords could be tried out at no cost.
-        memory.fill(Block::new());
-        hashed?;
-        Ok(Output::new(out)?)
     }
+
+    /// Whether the hash was made as the server makes them now.
+    fn is_like_new(&self, hash: &PasswordHash) -> bool {
+        let made = |hash: &PasswordHash| (hash.algorithm, hash.version, hash.params.clone());
+        made(hash) == made(&self.nobody)
+    }
+}
+
+fn hash(hasher: &mut impl Hashing, password: Secret<'_>) -> Result<PasswordHash, HashError> {
+    let salt = outside::random::<SALT_BYTES>().map_err(HashError::Chance)?;
+    hasher.hash(password.expose(), &salt).map_err(HashError::Argon2)
+}
+
+/// Why a hash of the log is none that a password is compared with. The server makes no such hash.
+#[derive(Debug)]
+enum Unusable {
+    Phc(phc::Error),
+    Params(password_hash::Error),
+    Cost(Cost),
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Phc(error) => write!(f, "the hash on record cannot be read: {error}"),
+            Self::Params(error) => write!(f, "the hash on record is not of Argon2: {error}"),
+            Self::Cost(Cost { memory_kib, passes }) => write!(
+                f,
+                "the hash on record would cost {memory_kib} KiB of memory and {passes} passes, more than a server \
+                 takes on"
+            ),
+        }
+    }
+}
+
+/// What passwords can be compared with, or `None` for a hash that no password has: one of zeros alone, which the
+/// repair of a log leaves where it has lost the hash.
+fn usable(hash: &str) -> Result<Option<PasswordHash>, Unusable> {
+    let hash = PasswordHash::new(hash).map_err(Unusable::Phc)?;
+    let params = Params::try_from(&hash).map_err(Unusable::Params)?;
+    let cost = Cost { memory_kib: params.m_cost(), passes: params.t_cost() };
+    if !cost.is_bearable() {
+        return Err(Unusable::Cost(cost));
+    }
+    let is_somebodys = |output: &Output| output.as_bytes().iter().any(|byte| *byte != 0);
+    Ok(hash.hash.as_ref().is_some_and(is_somebodys).then_some(hash))
 }
 
 #[cfg(test)]
@@ -199,6 +266,18 @@ mod tests {
     use super::*;
 
     const CHEAP: Cost = Cost { memory_kib: 8, passes: 1 };
+    /// What the repair of a log leaves where a hash is lost.
+    const NO_PASSWORD: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$\
+                               AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    fn hasher(cost: Cost) -> Hasher {
+        Hasher::new(Algorithm::Argon2id, Version::V0x13, cost.params().unwrap())
+    }
+
+    fn hash_at(cost: Cost, password: &[u8]) -> Box<str> {
+        let hash = hash(&mut hasher(cost), Secret::new(password)).unwrap();
+        hash.to_string().into_boxed_str()
+    }
 
     fn verdict(passwords: &Passwords, poller: &Poller, ticket: u64, task: Task) -> Outcome {
         passwords.submit(PasswordJob { ticket, task }).unwrap();
@@ -209,37 +288,6 @@ mod tests {
                 return verdict.outcome;
             }
         }
-    }
-
-    #[test]
-    fn the_same_memory_serves_every_password_and_is_wiped() {
-        let mut worker = Worker::new(CHEAP.params().unwrap()).unwrap();
-        let dear = Cost { memory_kib: 64, passes: 2 }.params().unwrap();
-        let dearer = Worker::new(dear).unwrap().nobody;
-        let place = worker.memory.as_ptr();
-        assert_eq!(worker.memory.len(), 8);
-        for _ in 0..3 {
-            assert!(worker.matches(Secret::new(b"nobody's password"), &worker.nobody.clone()));
-            assert!(!worker.matches(Secret::new(b"secret"), &worker.nobody.clone()));
-            assert_eq!(worker.memory.as_ptr(), place);
-        }
-        // A password that has cost more is looked at as it was hashed, and what cheaper ones take is a part of it.
-        for hash in [&dearer, &worker.nobody.clone()] {
-            assert!(worker.matches(Secret::new(b"nobody's password"), hash));
-            assert_eq!(worker.memory.len(), 64);
-        }
-        assert!(worker.memory.iter().all(|block| block.as_ref().iter().all(|word| *word == 0)));
-    }
-
-    /// From Argon2's reference implementation, as its library is tested with.
-    #[test]
-    fn hashes_are_those_of_everybody_else() {
-        let mut worker = Worker::new(CHEAP.params().unwrap()).unwrap();
-        let hash =
-            "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
-        assert!(worker.matches(Secret::new(b"password"), hash));
-        assert!(!worker.matches(Secret::new(b"passwort"), hash));
-        assert!(!worker.matches(Secret::new(b"password"), "$argon2id$v=19$m=256,t=2,p=1"));
     }
 
     #[test]
@@ -261,5 +309,105 @@ mod tests {
         assert!(matches!(outcome, Outcome::Matches(false)));
         let outcome = verdict(&passwords, &poller, 5, verify(right(), Some("no hash".into())));
         assert!(matches!(outcome, Outcome::Matches(false)));
+    }
+
+    #[test]
+    fn the_same_memory_serves_every_password_and_is_wiped() {
+        let mut worker = Worker::new(hasher(CHEAP)).unwrap();
+        let dearer = hash_at(Cost { memory_kib: 64, passes: 2 }, b"secret");
+        let own = hash_at(CHEAP, b"secret");
+        let place = worker.hasher.memory.as_ptr();
+        assert_eq!(worker.hasher.memory.len(), 8);
+        let mut compare = |password: &[u8], hash: &str| {
+            let outcome = worker.compare(Secret::new(password), Some(hash));
+            let memory = &worker.hasher.memory;
+            assert!(memory.iter().all(|block| block.as_ref().iter().all(|word| *word == 0)));
+            (outcome, memory.as_ptr(), memory.len())
+        };
+        for _ in 0..3 {
+            assert!(
+                matches!(compare(b"secret", &own), (Outcome::Matches(true), at, 8) if at == place)
+            );
+            assert!(
+                matches!(compare(b"Secret", &own), (Outcome::Matches(false), at, 8) if at == place)
+            );
+        }
+        // A password that has cost more is looked at as it was hashed, and what cheaper ones take is a part of it.
+        assert!(matches!(compare(b"secret", &dearer), (Outcome::MatchesOlder, _, 64)));
+        assert!(matches!(compare(b"secret", &own), (Outcome::Matches(true), _, 64)));
+    }
+
+    #[test]
+    fn a_password_matches_a_hash_of_any_other_cost_which_is_said() {
+        let mut worker = Worker::new(hasher(CHEAP)).unwrap();
+        let mut compare = |password, hash: &str| worker.compare(Secret::new(password), Some(hash));
+        let mut i = Hasher::new(Algorithm::Argon2i, Version::V0x13, CHEAP.params().unwrap());
+        let mut old = Hasher::new(Algorithm::Argon2id, Version::V0x10, CHEAP.params().unwrap());
+        let others = [
+            hash_at(Cost { memory_kib: 16, passes: 1 }, b"secret"),
+            hash_at(Cost { memory_kib: 8, passes: 2 }, b"secret"),
+            hash(&mut i, Secret::new(b"secret")).unwrap().to_string().into_boxed_str(),
+            hash(&mut old, Secret::new(b"secret")).unwrap().to_string().into_boxed_str(),
+        ];
+        for other in others {
+            assert!(matches!(compare(b"secret", &other), Outcome::MatchesOlder), "{other}");
+            assert!(matches!(compare(b"Secret", &other), Outcome::Matches(false)), "{other}");
+        }
+        let same = hash_at(CHEAP, b"secret");
+        assert!(matches!(compare(b"secret", &same), Outcome::Matches(true)));
+    }
+
+    /// Counts what is compared, by what it costs, and finds every password to be right.
+    #[derive(Default)]
+    struct Counted(Vec<Cost>);
+
+    impl Hashing for Counted {
+        fn hash(&mut self, password: &[u8], salt: &[u8]) -> password_hash::Result<PasswordHash> {
+            hasher(CHEAP).hash(password, salt)
+        }
+
+        fn is_of(&mut self, _: &[u8], hash: &PasswordHash) -> password_hash::Result<bool> {
+            let params = Params::try_from(hash)?;
+            let cost = Cost { memory_kib: params.m_cost(), passes: params.t_cost() };
+            self.0.push(cost);
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn whoever_has_no_password_costs_as_much_as_whoever_has_one() {
+        let mut worker = Worker::new(Counted::default()).unwrap();
+        let mut compare = |hash| {
+            let outcome = worker.compare(Secret::new(b"secret"), hash);
+            (std::mem::take(&mut worker.hasher.0), outcome)
+        };
+        let own = hash_at(CHEAP, b"secret");
+        let (work, outcome) = compare(Some(&own));
+        assert!(work == [CHEAP] && matches!(outcome, Outcome::Matches(true)));
+        let dear = |memory: u32, passes: u32| {
+            format!(
+                "$argon2id$v=19$m={memory},t={passes},p=1$AAAAAAAAAAAAAAAAAAAAAA$BBBBBBBBBBBBBBBBBBBBBA"
+            )
+        };
+        let (memory, passes) = (dear(4_194_304, 1), dear(8, 4_294_967_295));
+        let nobodys: [(_, Option<&str>); 9] = [
+            ("an unknown number", None),
+            ("a hash that repair has left", Some(NO_PASSWORD)),
+            ("a hash that was redacted", Some("-")),
+            ("nothing", Some("")),
+            ("no hash", Some("$")),
+            (
+                "another function's",
+                Some("$scrypt$ln=15,r=8,p=1$c2FsdHNhbHQ$BBBBBBBBBBBBBBBBBBBBBA"),
+            ),
+            ("no output", Some("$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA")),
+            ("gigabytes of memory", Some(&memory)),
+            ("years of passes", Some(&passes)),
+        ];
+        for (whose, hash) in nobodys {
+            let (work, outcome) = compare(hash);
+            assert_eq!(work, [CHEAP], "{whose}");
+            assert!(matches!(outcome, Outcome::Matches(false)), "{whose}");
+        }
     }
 }

@@ -212,6 +212,9 @@ impl State {
             Event::MonitoringEnded { operator } => {
                 expect(self.monitoring.end_all(stamp.time, operator))?;
             }
+            Event::PasswordRehashed { number, password_hash } => {
+                self.user_mut(number)?.set_password_hash(password_hash);
+            }
             Event::Lost | Event::StateDigest { .. } => {}
         }
         Ok(())

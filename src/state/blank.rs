@@ -34,6 +34,9 @@ pub fn event_without_texts(event: &Event<'_>, fillers: &mut Fillers, out: &mut V
             let password_hash = password_hash.map(|_| HASH);
             Event::ProfileChanged { number, authentication, password_hash, profile }.encode(out);
         }
+        Event::PasswordRehashed { number, .. } => {
+            Event::PasswordRehashed { number, password_hash: HASH }.encode(out);
+        }
         Event::GroupAdded { owner, group, name } => {
             let name = &fillers.text(name, Breaks::Refused);
             Event::GroupAdded { owner, group, name }.encode(out);
@@ -115,6 +118,7 @@ mod tests {
             user(owner),
             user(friend),
             Event::ProfileChanged { number: owner, authentication: None, password_hash, profile },
+            Event::PasswordRehashed { number: owner, password_hash: PLANTED },
             Event::GroupAdded { owner, group: GroupNumber(2), name: text },
             Event::GroupRenamed { owner, group: GroupNumber(2), name: b"Planted-Name" },
             Event::FriendRequested { asker: owner, friend, reason: text },

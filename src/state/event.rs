@@ -75,6 +75,8 @@ event_kinds! {
     Lost = 17 "lost",
     /// The running digest of the state that all events before have made.
     StateDigest = 18 "state-digest",
+    /// A user's password is the same, and its hash was made anew, at the cost that new hashes have.
+    PasswordRehashed = 19 "password-rehashed",
 }
 
 impl fmt::Display for EventKind {
@@ -196,6 +198,11 @@ pub enum Event<'a> {
     StateDigest {
         digest: RunningDigest,
     },
+    PasswordRehashed {
+        number: ServiceNumber,
+        /// A PHC string.
+        password_hash: &'a str,
+    },
 }
 
 /// Why a record of the log is no event.
@@ -278,6 +285,7 @@ impl<'a> Event<'a> {
             Self::MonitoringEnded { .. } => EventKind::MonitoringEnded,
             Self::Lost => EventKind::Lost,
             Self::StateDigest { .. } => EventKind::StateDigest,
+            Self::PasswordRehashed { .. } => EventKind::PasswordRehashed,
         }
     }
 
@@ -342,6 +350,10 @@ impl<'a> Event<'a> {
             Self::MonitoringEnded { operator } => out.put_u32(operator.0),
             Self::Lost => {}
             Self::StateDigest { digest } => out.extend_from_slice(&digest.bytes()),
+            Self::PasswordRehashed { number, password_hash } => {
+                out.put_u32(number.0);
+                out.put_string(password_hash.as_bytes());
+            }
         }
     }
 
@@ -462,6 +474,10 @@ impl<'a> Event<'a> {
                 let bytes = reader.take(RunningDigest::BYTES)?.try_into().map_err(|_| Short)?;
                 Self::StateDigest { digest: RunningDigest::from_bytes(bytes) }
             }
+            EventKind::PasswordRehashed => Self::PasswordRehashed {
+                number: number(reader)?,
+                password_hash: hash(reader)?.ok_or(Short)?,
+            },
         })
     }
 }

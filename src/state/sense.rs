@@ -103,7 +103,8 @@ pub fn check_event(event: &Event<'_>) -> Result<(), Beyond> {
         | Event::MonitoringStarted { .. }
         | Event::MonitoringEnded { .. }
         | Event::Lost
-        | Event::StateDigest { .. } => Ok(()),
+        | Event::StateDigest { .. }
+        | Event::PasswordRehashed { .. } => Ok(()),
     }
 }
 

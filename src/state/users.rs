@@ -340,6 +340,13 @@ impl Changing<'_> {
         self.sum.add(Item::user(self.number, self.user));
     }
 
+    /// Another hash of the same password.
+    pub(super) fn set_password_hash(&mut self, hash: &str) {
+        self.sum.take_out(Item::user(self.number, self.user));
+        self.user.password_hash = hash.into();
+        self.sum.add(Item::user(self.number, self.user));
+    }
+
     pub(super) fn add_group(&mut self, number: GroupNumber, name: &[u8]) {
         if let Err(index) = self.group_index(number) {
             self.user.groups.insert(index, Group { number, friends: 0, name: name.into() });

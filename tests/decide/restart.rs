@@ -8,12 +8,15 @@ use oicq::state::EventKind;
 use oicq::wire::client::Account;
 use oicq::wire::{Request, ServerPacket};
 
+use super::rehash;
 use crate::kit::World;
 use crate::kit::people::{User, account, full_profile, got, message};
 
+/// A world with this operator, after somebody whose password has a hash of another cost.
 fn with_operator(operator: u32) -> World {
     let operators = BTreeSet::from([ServiceNumber(operator)]);
-    World::with(Settings { operators, registrations: 0, connections: 0, ..Settings::default() })
+    let settings = Settings { operators, registrations: 0, connections: 0, ..Settings::default() };
+    World::over(settings, rehash::older(1))
 }
 
 /// What the journal makes is what the engine has.
@@ -25,7 +28,10 @@ fn agrees(world: &mut World) {
 
 #[test]
 fn after_every_kind_of_change_the_log_gives_the_same_state() {
-    let mut world = with_operator(10_001);
+    let mut world = with_operator(10_002);
+    let eve = world.session(ServiceNumber(10_001));
+    assert_eq!(world.event_names(1), ["password-rehashed"]);
+    world.leaves(eve);
     let (ann, ben) = (world.user(b"ann"), world.user_who(b"ben", 1));
     let (cay, dan) = (world.user(b"cay"), world.user_who(b"dan", 2));
     agrees(&mut world);

@@ -116,7 +116,7 @@ fn random_event(
         let profile = Profile { nickname, description: &LONG, ..Profile::default() };
         let number = ServiceNumber(10_001 + users);
         let authentication = Authentication::Open;
-        let event = match chance.below(24) {
+        let event = match chance.below(25) {
             0 => Event::Registered { number, authentication, password_hash: "$", profile },
             2 => {
                 let (authentication, password_hash) = (None, chance.one_in(2).then_some("$new"));
@@ -138,6 +138,7 @@ fn random_event(
             16 => Event::Delivered { receipts: Receipts::over(&receipts).unwrap() },
             17 => Event::MonitoringStarted { operator: one, watched: other },
             18 => Event::MonitoringEnded { operator: one },
+            19 => Event::PasswordRehashed { number: one, password_hash: "$same" },
             _ => Event::MessageSent { from: one, to: other, content: &text },
         };
         if sense::check(state, &event).is_ok() && state.apply(stamp, &event, &mut |_| ()).is_ok() {

@@ -1,14 +1,14 @@
 //! Passwords appear nowhere: not in the data folder, not on standard error, not in what tools print.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oicq::codec::profile::Profile;
 use oicq::codec::secret::Secret;
 use oicq::wire::client::Account;
 use oicq::wire::{Code, Request};
 
-use crate::live::{Script, Server, result};
+use crate::live::{Script, Server, result, tool, wait_for};
 
 const FIRST: &str = "Zq7-first-Xw";
 const SECOND: &str = "Zq7-second-Xw";
@@ -19,6 +19,51 @@ const MARK: &str = "Zq7-";
 fn has_mark(bytes: &[u8]) -> bool {
     let encoded = [MARK.to_owned(), "5a71372d".to_owned(), "[90, 113, 55, 45".to_owned()];
     encoded.iter().any(|mark| bytes.windows(mark.len()).any(|window| window == mark.as_bytes()))
+}
+
+/// The costs of the hashes that stand in the files of a folder, in the order of the files' names and bytes.
+fn costs(folder: &Path) -> Vec<String> {
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect();
+    paths.sort();
+    let mut costs = Vec::new();
+    for path in paths.iter().filter(|path| path.is_file()) {
+        let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+        let hashes = text.split("$argon2id$v=19$").skip(1);
+        costs.extend(hashes.map(|hash| hash.split('$').next().unwrap().to_owned()));
+    }
+    costs
+}
+
+#[test]
+fn a_hash_of_another_cost_is_made_anew_when_its_user_logs_in() {
+    let mut dearer = Server::start(&["--password-cost", "16,2"]);
+    let (ann, _ben) = (dearer.offline_user("ann"), dearer.offline_user("ben"));
+    dearer.stop_in_place();
+    let server = dearer.again_with(&[]);
+    let data = server.data().to_owned();
+    let rehashed = || result("replay", &data, &["--kind", "password-rehashed"]);
+    let (_session, _) = server.back(ann);
+    wait_for("there is a new hash", || (!rehashed().is_empty()).then_some(()));
+    assert!(rehashed().contains(r#"10001 "ann", the same password"#));
+    assert_eq!(costs(&data), ["m=16,t=2,p=1", "m=16,t=2,p=1", "m=8,t=1,p=1"]);
+    assert!(costs(&data.join("black-box")).is_empty());
+
+    let mut server = server.crash();
+    let (_session, _) = server.back(ann);
+    server.stop_in_place();
+    assert_eq!(rehashed().lines().count(), 1, "it is up to date");
+    assert_eq!(tool("compact", &data, &["--drop-black-box"]).0, Some(0));
+    let server = server.again();
+    let (_session, _) = server.back(ann);
+    assert_eq!(rehashed(), "", "the base has the new one");
+}
+
+#[test]
+fn a_server_leaves_no_core() {
+    let server = Server::start(&[]);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
 }
 
 #[test]

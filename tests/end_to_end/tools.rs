@@ -21,8 +21,12 @@ use crate::live::{
 
 /// A server on whose log everything that can happen has happened.
 fn full_server() -> Server {
-    let server = Server::start(&["--operator", "10003"]);
-    let (mut ann, mut bob) = (server.user("ann"), server.user_with("bob", 1));
+    let mut dearer = Server::start(&["--password-cost", "16,1"]);
+    let ann = dearer.offline_user("ann");
+    dearer.stop_in_place();
+    let server = dearer.again_with(&["--operator", "10003"]);
+    let (mut ann, _) = server.back(ann);
+    let mut bob = server.user_with("bob", 1);
     let mut eve = server.user_with("eve", 2);
     let absent = server.offline_user("gone \"away\" 走了");
     eve.quietly(Request::Monitor { watched: ann.own });
@@ -43,6 +47,9 @@ fn full_server() -> Server {
     eve.pending();
     ann.ask(Request::DeleteFriend { friend: bob.own });
     let data = server.data().to_owned();
+    wait_for("what is noted later is in the log", || {
+        (!kind_lines(&data, "password-rehashed").is_empty()).then_some(())
+    });
     wait_for("deliveries are in the log", || {
         (stat(&data, "waiting_messages") == 2 && !kind_lines(&data, "delivered").is_empty())
             .then_some(())

@@ -34,7 +34,8 @@ impl Logged {
     pub fn without_chance(&self) -> Self {
         let mut event = self.event();
         match &mut event {
-            Event::Registered { password_hash, .. } => *password_hash = "-",
+            Event::Registered { password_hash, .. }
+            | Event::PasswordRehashed { password_hash, .. } => *password_hash = "-",
             Event::ProfileChanged { password_hash: Some(hash), .. } => *hash = "-",
             _ => {}
         }

@@ -240,10 +240,15 @@ impl Server {
     }
 
     /// Starts another on the same folder; this one has ended.
-    pub fn again(mut self) -> Self {
+    pub fn again(self) -> Self {
+        let options = self.options.clone();
+        self.again_with(&options.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The same, with other options.
+    pub fn again_with(mut self, options: &[&str]) -> Self {
         let own = self.own_folder.take();
-        let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
-        let mut server = Self::start_on(&self.data, &options);
+        let mut server = Self::start_on(&self.data, options);
         server.own_folder = own;
         server
     }

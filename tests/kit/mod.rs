@@ -373,6 +373,9 @@ impl World {
     }
 }
 
+/// What a "hash" begins with that a server of another cost has made.
+pub const OLDER_MARK: &str = "$older$";
+
 /// A verdict in no time: the "hash" is the password itself, marked.
 pub fn verdict(job: &PasswordJob) -> Verdict {
     let mark = |password: &[u8]| format!("$plain${}", String::from_utf8_lossy(password));
@@ -381,7 +384,12 @@ pub fn verdict(job: &PasswordJob) -> Verdict {
             Outcome::Hashed(mark(password.as_secret().expose()).into_boxed_str())
         }
         Task::Verify { password, hash } => {
-            Outcome::Matches(hash.as_deref() == Some(mark(password.as_secret().expose()).as_str()))
+            let password = password.as_secret().expose();
+            let older = hash.as_deref().and_then(|hash| hash.strip_prefix(OLDER_MARK));
+            match older.filter(|older| older.as_bytes() == password) {
+                Some(_) => Outcome::MatchesOlder,
+                None => Outcome::Matches(hash.as_deref() == Some(mark(password).as_str())),
+            }
         }
     };
     Verdict { ticket: job.ticket, outcome }

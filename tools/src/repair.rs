@@ -69,14 +69,16 @@ fn page() -> Page {
              without what is lost, stands one of kind lost, which changes nothing. A user whose registration is \
              lost stays as a number without a profile, as which nobody can log in: its friends and messages are \
              kept. Digests of the state behind what is lost are written anew. Of a compacted log, OUT begins \
-             with what can be saved of the kept state.",
+             with what can be saved of the kept state. So it does where more numbers are lost than the log's files \
+             have room for: what comes before such a stretch is then saved as the state that it makes.",
         )
         .note(
             "What is printed: each damaged place with the events and the users that it touches (perhaps, \
              where nothing but what fails its check names them), each event that makes no sense any more, and \
              at the end the numbers that were not saved. In JSON the last object has result (whole or \
              repaired), written (false if OUT held all of it already), events, lost, nonsense, digests_renewed, \
-             not_saved (pairs of first and last), users, last_seq and digest.",
+             not_saved (pairs of first and last), state_as_of (up to where there is the state alone, or null), \
+             users, last_seq and digest.",
         )
         .note(
             "Exit status: 0 OUT holds what could be saved, 1 it failed, 2 it was called wrongly.",
@@ -180,9 +182,14 @@ fn summary(options: &Options, survey: &Survey, salvaged: &Salvaged, outcome: Out
         Outcome::Written => "written to",
         Outcome::Complete => "all there already in",
     };
-    let base = survey.base.as_ref().map(|base| format!("the state as of {}, ", base.origin.seq));
-    let base = base.unwrap_or_default();
-    words + &format!("saved: {base}{kept}, {users}, {done} {out}\ndigest {digest} seq {last}\n")
+    let state = state_as_of(survey).map(|seq| format!("the state as of {seq}, "));
+    let state = state.unwrap_or_default();
+    words + &format!("saved: {state}{kept}, {users}, {done} {out}\ndigest {digest} seq {last}\n")
+}
+
+/// Up to where what is saved is the state alone, and not each event.
+fn state_as_of(survey: &Survey) -> Option<Seq> {
+    survey.folded.or_else(|| survey.base.as_ref().map(|base| base.origin.seq))
 }
 
 fn summary_json(
@@ -202,6 +209,7 @@ fn summary_json(
         "nonsense": salvaged.senseless,
         "digests_renewed": salvaged.renewed,
         "not_saved": pairs,
+        "state_as_of": state_as_of(survey).map(|seq| seq.0),
         "users": salvaged.state.user_count(),
         "last_seq": salvaged.state.last_seq().0,
         "digest": salvaged.state.digest().to_string(),

@@ -23,7 +23,10 @@ use std::fmt;
 use indicatif::ProgressBar;
 use oicq::id::{Seq, ServiceNumber, UnixMillis};
 use oicq::log::format::RECORD_HEADER_LEN;
-use oicq::log::{Batch, Damage, End, Identity, ReadError, Reader, Resumed, Step, Storage, Torn};
+use oicq::log::{
+    Access, Batch, Damage, End, Identity, ReadError, Reader, Resumed, Step, Storage, StoredFile,
+    Torn,
+};
 use oicq::state::partial::{Told, told};
 use oicq::state::{Event, EventError, EventKind, sense};
 
@@ -36,8 +39,9 @@ use substitute::Plan;
 
 /// Bytes that a base needs for a user at least.
 const USER_BYTES_MIN: u64 = 48;
-/// Users that a base may have had whose file is empty, so that its length does not bound them.
-const USERS_UNKNOWN: u64 = 1 << 20;
+/// Lost numbers, and lost users, that are believed in however little is left of the log; for more of them there must be
+/// bytes that could hold them. So the work is bounded by the bytes, and not by a number that stands in them.
+const BELIEVED_MIN: u64 = 1 << 16;
 
 /// Sequence numbers from the first to the last, both included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +88,9 @@ pub(crate) struct Survey {
     pub(crate) harms: Vec<Harm>,
     /// The numbers that no event can be had for, in order, each stretch between events that can.
     pub(crate) lost: Vec<Stretch>,
+    /// More numbers are lost than can be filled: all up to here, which is the last of such a stretch, is kept as the
+    /// state that it makes.
+    pub(crate) folded: Option<Seq>,
     /// The registrations among them, in order.
     pub(crate) substitutes: Vec<Run>,
     /// The last number that there is, lost or not.
@@ -104,7 +111,10 @@ pub(crate) struct Survey {
 /// If the folder or a file may not be read, or is newer than this program.
 pub(crate) fn survey<S: Storage>(storage: &S, bar: &ProgressBar) -> Result<Survey, ReadError> {
     let (mut reader, identity) = Reader::open_lenient(storage)?;
-    let mut surveyor = Surveyor::default();
+    let bytes = bytes_of(storage, &reader);
+    let users_max = BELIEVED_MIN + bytes / USER_BYTES_MIN;
+    let plan = Plan::of_at_most(users_max);
+    let mut surveyor = Surveyor { plan, users_max, ..Surveyor::default() };
     surveyor.begin(&reader);
     let mut position = Position::default();
     loop {
@@ -145,10 +155,29 @@ pub(crate) fn survey<S: Storage>(storage: &S, bar: &ProgressBar) -> Result<Surve
     let users_in_base;
     (survey.substitutes, users_in_base) = plan.into_runs();
     kept.users = users_in_base;
+    survey.folded = folded(&survey.lost, BELIEVED_MIN + bytes / RECORD_HEADER_LEN as u64);
     survey.base = Base::of(&reader, identity.as_ref(), &kept);
     survey.files = reader.segments().len();
     survey.identity = identity;
     Ok(survey)
+}
+
+/// How many bytes the log's files have, as far as they can be opened.
+fn bytes_of<S: Storage>(storage: &S, reader: &Reader<'_, S>) -> u64 {
+    let size = |name: &str| storage.open(name, Access::Read).and_then(|file| file.size());
+    let sizes = reader.segments().iter().map(|segment| size(&segment.name).unwrap_or_default());
+    sizes.fold(0, u64::saturating_add)
+}
+
+/// Behind which number the lost ones are few enough to be filled one by one.
+fn folded(lost: &[Stretch], filled_max: u64) -> Option<Seq> {
+    let mut filled = 0;
+    let mut from_the_last = lost.iter().rev();
+    let is_too_much = |stretch: &&Stretch| {
+        filled += stretch.len();
+        filled > filled_max
+    };
+    from_the_last.find(is_too_much).map(|stretch| stretch.last)
 }
 
 /// Takes the users of what may be an event, and answers whether it makes sense.
@@ -210,10 +239,9 @@ impl Surveyor {
             Some(base) if base.is_base => {
                 self.survey.last = Seq(base.first.0 - 1);
                 self.survey.last_read = self.survey.last;
-                self.users_max = match base.len {
-                    0 => USERS_UNKNOWN,
-                    len => len / USER_BYTES_MIN,
-                };
+                if base.len > 0 {
+                    self.users_max = self.users_max.min(base.len / USER_BYTES_MIN);
+                }
             }
             _ => self.is_behind_base = true,
         }

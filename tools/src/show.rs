@@ -193,6 +193,9 @@ impl Told<'_> {
             }
             Event::Lost => "what stood here could not be saved".to_owned(),
             Event::StateDigest { digest } => digest.to_string(),
+            Event::PasswordRehashed { number, .. } => {
+                format!("{}, the same password", self.who(number))
+            }
         }
     }
 }
@@ -260,6 +263,7 @@ impl Happening<'_> {
             }),
             Event::Lost => json!({}),
             Event::StateDigest { digest } => json!({ "digest": digest.to_string() }),
+            Event::PasswordRehashed { number, .. } => json!({ "number": number.0 }),
         }
     }
 }
@@ -426,6 +430,10 @@ mod tests {
             (
                 changed(Some(Authentication::Closed), Some("$")),
                 r#"10001 "ann", new password, nobody may add it; the profile is now: age 20"#,
+            ),
+            (
+                Event::PasswordRehashed { number: ANN, password_hash: "$new" },
+                r#"10001 "ann", the same password"#,
             ),
             (
                 Event::GroupAdded { owner, group: GROUP, name: b"new" },

@@ -517,6 +517,7 @@ impl Happening<'_> {
         match self.event {
             Event::Registered { number: one, .. }
             | Event::ProfileChanged { number: one, .. }
+            | Event::PasswordRehashed { number: one, .. }
             | Event::GroupAdded { owner: one, .. }
             | Event::GroupRenamed { owner: one, .. }
             | Event::GroupDeleted { owner: one, .. } => one == number,

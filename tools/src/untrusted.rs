@@ -29,17 +29,17 @@ pub struct Saved {
 }
 
 /// Saves what can be saved of a log; `None` where nothing can, since nothing shows that it is one, or a newer
-/// version has written it, and where it goes beyond `most`: each number that is lost is filled in.
+/// version has written it.
 ///
 /// # Errors
 /// If it cannot be read, in words for people.
-pub fn save(storage: &impl Storage, most: Seq) -> Result<Option<Saved>, String> {
+pub fn save(storage: &impl Storage) -> Result<Option<Saved>, String> {
     let bar = ProgressBar::hidden();
     let survey = match survey(storage, &bar) {
         Err(ReadError::Newer { .. }) => return Ok(None),
         survey => survey.map_err(|error| error.to_string())?,
     };
-    if survey.identity.is_none() || survey.newer.is_some() || survey.last > most {
+    if survey.identity.is_none() || survey.newer.is_some() {
         return Ok(None);
     }
     let mut written = Written::default();

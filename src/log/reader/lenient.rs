@@ -16,7 +16,7 @@ use super::super::format::{
 use super::super::storage::{Storage, StoredFile};
 use super::super::window::Window;
 use super::{Reader, Segment, State, open_listed};
-use crate::id::UnixMillis;
+use crate::id::{Seq, UnixMillis};
 use crate::limits::SEGMENT_BYTES;
 
 /// What a log says about itself as a whole.
@@ -116,6 +116,16 @@ impl<'s, S: Storage> Reader<'s, S> {
         self.adopt = false;
         let what = What::Unreadable { at: 0, bytes: 0, cause: Cause::of(error) };
         self.state = State::Ended(self.damage(0, what));
+    }
+
+    /// Whether so high a number can stand here, as far as the file's header tells: a record in front takes bytes.
+    pub(super) fn has_room_before(&self, offset: u64, number: Seq) -> bool {
+        let segment = self.segment();
+        let own = |header: &&SegmentHeader| Some(seed_of(header.log_id)) == self.seed;
+        let Some(header) = segment.header.as_ref().filter(own) else { return true };
+        let first = if segment.is_base { Seq(1) } else { header.first };
+        let records_max = (offset - HEADER_LEN) / RECORD_HEADER_LEN as u64;
+        number.0.saturating_sub(first.0) <= records_max
     }
 
     /// Hands out the records of a batch whose header passes its check, as far as they can be told apart.

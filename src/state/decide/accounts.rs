@@ -79,6 +79,16 @@ pub fn register<'a>(
     Ok(Event::Registered { number, authentication, password_hash, profile })
 }
 
+/// A new hash of the password that a user has already.
+pub fn rehash<'a>(
+    state: &State,
+    number: ServiceNumber,
+    password_hash: &'a str,
+) -> Result<Event<'a>, Refusal> {
+    user(state, number)?;
+    Ok(Event::PasswordRehashed { number, password_hash })
+}
+
 /// A change of a profile whose fields have been checked and whose password, if it is a new one, has been
 /// hashed; `None` where everything stays as it is.
 pub fn change_profile<'a>(

@@ -6,7 +6,6 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "a part of tests, and of a fuzz target")]
 
-use oicq::id::Seq;
 use oicq::state::sense;
 use oicq_tools::untrusted::save;
 
@@ -14,9 +13,6 @@ use crate::chance::Chance;
 use crate::disk::MemDisk;
 use crate::forged::forge;
 use crate::images::{IMAGES, damage};
-
-/// Beyond this, nothing would be found but time to pass.
-const SEQ_MAX: Seq = Seq(20_000);
 
 pub fn run(data: &[u8]) {
     let mut chance = Chance::by_bytes(data);
@@ -30,7 +26,7 @@ pub fn run(data: &[u8]) {
             damage(&mut files, &whole, &mut chance);
         }
         let disk = MemDisk::with_files(&files);
-        let saved = save(&disk, SEQ_MAX).unwrap_or_else(|error| panic!("{error}"));
+        let saved = save(&disk).unwrap_or_else(|error| panic!("{error}"));
         assert!(disk.files() == files, "nothing is written there");
         let Some(saved) = saved else { return };
         for state in [&saved.state, &saved.written] {

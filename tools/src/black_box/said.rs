@@ -167,6 +167,9 @@ fn input_words(input: &Input<'_>) -> (&'static str, String) {
         }
         Input::Verdict(verdict) => match verdict.outcome {
             Outcome::Matches(true) => ("password", "the password matches"),
+            Outcome::MatchesOlder => {
+                ("password", "the password matches, its hash is to be made anew")
+            }
             Outcome::Matches(false) => ("password", "the password does not match"),
             Outcome::Hashed(_) => ("password", "the password was hashed"),
         },

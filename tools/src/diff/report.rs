@@ -97,7 +97,7 @@ impl Report<'_> {
             line("may be added", from, authentication_name(to));
         }
         if changes.password {
-            lines.push_str("  password changed\n");
+            lines.push_str("  password changed, or hashed anew\n");
         }
     }
 

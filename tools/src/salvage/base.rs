@@ -12,7 +12,7 @@ use oicq::state::{Digest, Event, Stamp, State, Waiting, kept_digest};
 
 use super::substitute::substitute;
 use super::walk::Why;
-use super::{Kept, guess_kept};
+use super::{Kept, Survey, guess_kept};
 use crate::failure::Failure;
 
 /// A base, as far as it could be read.
@@ -52,6 +52,15 @@ impl Base {
             chain: header.or(next).map_or(0, |header| header.chain),
         };
         Some(Self { origin, users: kept.users, is_harmed: kept.is_harmed })
+    }
+
+    /// The base that takes the place of all that comes before, up to this number.
+    pub(super) fn in_place_of(survey: &Survey, seq: Seq, time: UnixMillis) -> Option<Self> {
+        let Identity { log_id, charset, .. } = *survey.identity.as_ref()?;
+        let generation = survey.base.as_ref().map_or(1, |base| base.origin.generation);
+        // Nothing tells the checksum of what is lost.
+        let origin = Origin { charset, log_id, generation, seq, time, chain: 0 };
+        Some(Self { origin, users: 0, is_harmed: true })
     }
 }
 

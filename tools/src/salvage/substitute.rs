@@ -52,10 +52,17 @@ pub(super) struct Plan {
     base_room: u64,
     /// How many users the base has had.
     base_users: u32,
+    /// How many registrations may still be put where others are lost.
+    spare: u64,
     runs: Vec<Run>,
 }
 
 impl Plan {
+    /// A log of which no more registrations than this are believed to be lost, whatever numbers it names.
+    pub(super) fn of_at_most(users: u64) -> Self {
+        Self { spare: users, ..Self::default() }
+    }
+
     /// These numbers are lost.
     pub(super) fn lose(&mut self, stretch: Stretch) {
         self.free.push_back(stretch);
@@ -99,9 +106,10 @@ impl Plan {
         }
         let room: u64 = self.free.iter().map(|stretch| stretch.len()).sum();
         let mut missing = u64::from(missing);
-        if missing > room {
+        if missing > room.min(self.spare) {
             return false;
         }
+        self.spare -= missing;
         while missing > 0
             && let Some(stretch) = self.free.front_mut()
         {
@@ -164,7 +172,7 @@ mod tests {
 
     #[test]
     fn lost_registrations_go_to_the_first_lost_numbers_since_the_one_before() {
-        let mut plan = Plan::default();
+        let mut plan = Plan::of_at_most(1_000);
         plan.lose(stretch(1, 1));
         plan.register(ServiceNumber(10_001));
         plan.lose(stretch(5, 6));
@@ -175,8 +183,18 @@ mod tests {
     }
 
     #[test]
+    fn no_more_registrations_are_lost_than_may_be() {
+        let mut plan = Plan::of_at_most(3);
+        plan.lose(stretch(1, 1 << 60));
+        plan.mention(ServiceNumber(10_002));
+        plan.mention(ServiceNumber(10_004));
+        plan.register(ServiceNumber(10_004));
+        assert_eq!(runs(plan), [(1, 2, 10_001), (3, 3, 10_003)]);
+    }
+
+    #[test]
     fn a_registration_that_nothing_explains_is_none() {
-        let mut plan = Plan::default();
+        let mut plan = Plan::of_at_most(1_000);
         plan.register(ServiceNumber(10_002));
         plan.lose(stretch(2, 3));
         plan.register(ServiceNumber(10_004));
@@ -189,7 +207,7 @@ mod tests {
 
     #[test]
     fn whoever_is_named_has_been_registered_where_there_was_room_for_it() {
-        let mut plan = Plan::default();
+        let mut plan = Plan::of_at_most(1_000);
         plan.register(ServiceNumber(10_001));
         plan.mention(ServiceNumber(10_002));
         plan.lose(stretch(3, 6));
@@ -205,7 +223,7 @@ mod tests {
 
     #[test]
     fn whoever_is_missing_may_have_been_in_a_base_that_is_damaged() {
-        let mut plan = Plan::default();
+        let mut plan = Plan::of_at_most(1_000);
         plan.begin_behind(3, 100);
         plan.mention(ServiceNumber(10_005));
         plan.lose(stretch(50, 60));
@@ -215,7 +233,7 @@ mod tests {
         let (runs, users) = plan.into_runs();
         assert_eq!((runs, users), (Vec::new(), 6));
 
-        let mut plan = Plan::default();
+        let mut plan = Plan::of_at_most(1_000);
         plan.begin_behind(3, 0);
         plan.lose(stretch(50, 60));
         plan.mention(ServiceNumber(10_005));

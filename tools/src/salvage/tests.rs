@@ -11,14 +11,21 @@ use std::path::PathBuf;
 use indicatif::ProgressBar;
 use oicq::codec::profile::Profile;
 use oicq::id::{GroupNumber, MonoMillis, Seq, ServiceNumber, UnixMillis};
+use oicq::log::format::{
+    BATCH_HEADER_LEN, BatchHeader, SegmentHeader, batch_len, checksum, encode_record_header,
+    seed_of, segment_name,
+};
 use oicq::log::{
     Access, DiskFile, DiskStorage, Durability, Lock, Log, Options, Reader, Step, Storage,
     StoredFile,
 };
-use oicq::state::{Authentication, Event, EventKind, User};
+use oicq::state::{Authentication, Event, EventKind, State, User, Waiting};
 use tempfile::TempDir;
 
-use super::{Bytes, Salvaged, Sink, Survey, survey, walk, write_json, write_text};
+use super::{
+    Base, Bytes, Salvaged, Sink, Stretch, Survey, Text, folded, survey, walk, write_json,
+    write_text,
+};
 use crate::failure::Failure;
 
 const OPTIONS: Options =
@@ -166,20 +173,39 @@ impl StoredFile for BadFile<'_> {
     }
 }
 
-/// Keeps all that it is given: time, kind, payload.
+/// Keeps all that it is given: time, kind, payload of each record, and how many bases, with the texts that wait there.
 #[derive(Default)]
-struct Kept(Vec<(u64, EventKind, Vec<u8>)>);
+struct Kept {
+    records: Vec<(u64, EventKind, Vec<u8>)>,
+    bases: usize,
+    texts: Vec<Vec<u8>>,
+}
 
 impl Sink for Kept {
     fn take(&mut self, time: UnixMillis, records: &[Bytes<'_>]) -> Result<(), Failure> {
-        self.0.extend(records.iter().map(|(kind, payload)| (time.0, *kind, payload.to_vec())));
+        let all = records.iter().map(|(kind, payload)| (time.0, *kind, payload.to_vec()));
+        self.records.extend(all);
+        Ok(())
+    }
+
+    fn take_base(&mut self, _: &Base, state: &State, text: &mut Text<'_>) -> Result<(), Failure> {
+        self.bases += 1;
+        let mut texts = Vec::new();
+        let text = |waiting: &Waiting, out: &mut Vec<u8>| {
+            let from = out.len();
+            text(waiting, out)?;
+            texts.push(out[from..].to_vec());
+            Ok::<_, Failure>(())
+        };
+        state.keep(state.digest(), text, |_, _| Ok(()))?;
+        self.texts.extend(texts);
         Ok(())
     }
 }
 
 impl Kept {
     fn kinds(&self) -> Vec<EventKind> {
-        self.0.iter().map(|(_, kind, _)| *kind).collect()
+        self.records.iter().map(|(_, kind, _)| *kind).collect()
     }
 }
 
@@ -218,8 +244,8 @@ fn a_sector_that_cannot_be_read_is_reported_and_gone_around() {
     let last = places.iter().rposition(hit).unwrap() as u64 + 1;
     let (survey, salvaged, kept) = salvage(&&BadDisk::new(&folder, bad));
     assert_eq!(not_saved(&survey, &salvaged), [(first, last)]);
-    assert_eq!(kept.0.len(), events.len());
-    for (seq, (time, kind, payload)) in (1..).zip(&kept.0) {
+    assert_eq!(kept.records.len(), events.len());
+    for (seq, (time, kind, payload)) in (1..).zip(&kept.records) {
         if (first..=last).contains(&seq) {
             assert_eq!((*kind, &payload[..]), (EventKind::Lost, &b""[..]));
             assert_eq!(*time, 1_000 + first - 1, "the time of the last one before");
@@ -367,10 +393,13 @@ fn more_lost_events_than_one_batch_of_fillers_has_are_filled() {
         std::fs::remove_file(path).unwrap();
     }
     let (survey, salvaged, kept) = salvage(&DiskStorage::read_only(folder.path()));
-    assert_eq!((salvaged.state.user_count(), kept.0.len()), (9_000, 9_000));
+    assert_eq!((salvaged.state.user_count(), kept.records.len()), (9_000, 9_000));
     assert_eq!(salvaged.lost + salvaged.kept, 9_000);
     assert!(salvaged.lost > 8_192 && salvaged.lost < 9_000, "{}", salvaged.lost);
-    assert!(kept.0.iter().all(|(time, ..)| *time == 2_000), "the time of the first that there is");
+    assert!(
+        kept.records.iter().all(|(time, ..)| *time == 2_000),
+        "the time of the first that there is"
+    );
     let (text, json) = lines(&survey, &salvaged);
     assert_eq!(text.len(), 2, "users in a row are one line: {text:?}");
     assert_eq!(json.len() as u64, 1 + salvaged.lost);
@@ -389,7 +418,7 @@ fn the_names_of_files_that_cannot_be_read_tell_of_events_within_reason() {
     let storage = DiskStorage::read_only(folder.path());
     let (survey, salvaged, kept) = salvage(&storage);
     assert_eq!(not_saved(&survey, &salvaged), [(first, last - 1)]);
-    assert_eq!(kept.0.len() as u64, last - 1);
+    assert_eq!(kept.records.len() as u64, last - 1);
     let (text, json) = lines(&survey, &salvaged);
     assert!(text[0].contains(&format!("events {first} to {} are lost", last - 1)), "{text:?}");
     assert!(text[1].contains(&format!("all from event {last} on is lost")), "{text:?}");
@@ -415,4 +444,117 @@ fn events_that_only_a_newer_version_knows_are_named() {
     let (survey, salvaged, _) = salvage(&DiskStorage::read_only(folder.path()));
     assert_eq!(survey.newer.map(|(seq, _)| seq), Some(Seq(3)));
     assert_eq!(salvaged.places(), 1);
+}
+
+/// A log's numbers up to which everything is honest in the tests that follow: two users, and a message that waits.
+const HONEST: u64 = 3;
+/// No log comes so far in the time that there is.
+const FAR: Seq = Seq(1 << 60);
+
+fn honest() -> [Event<'static>; 3] {
+    [registered(10_001, b"ann"), registered(10_002, b"bob"), said(10_001, 10_002, b"hello")]
+}
+
+/// A batch as the format has it, of one event, with any number.
+fn forged_batch(event: &Event<'_>, first: Seq, durable: Seq, chain: u32) -> Vec<u8> {
+    let mut payload = Vec::new();
+    event.encode(&mut payload);
+    let mut record = encode_record_header(event.kind() as u8, payload.len()).to_vec();
+    record.extend(payload);
+    let payload_len = u32::try_from(record.len()).unwrap();
+    let time = UnixMillis(5_000);
+    let header = BatchHeader { payload_len, first, time, durable, count: 1, flags: 0, chain };
+    let mut bytes = vec![0; BATCH_HEADER_LEN];
+    let sum = header.encode(seed_of(7), &mut bytes);
+    bytes.extend(&record);
+    bytes.extend(checksum(sum, &record).to_be_bytes());
+    bytes.resize(usize::try_from(batch_len(record.len())).unwrap(), 0);
+    bytes
+}
+
+/// A file that begins at a number far ahead and holds one event, with the name that it should have.
+fn forge_file(folder: &TempDir, event: &Event<'_>) {
+    let (charset, size, created) = (OPTIONS.charset, 16 << 10, UnixMillis(5_000));
+    let (first, durable) = (FAR, Seq(FAR.0 - 1));
+    let header = SegmentHeader {
+        charset,
+        is_base: false,
+        weak: false,
+        log_id: 7,
+        generation: 0,
+        first,
+        durable,
+        size,
+        created,
+        chain: 9,
+    };
+    let (mut bytes, crc) = header.encode();
+    bytes.extend(forged_batch(event, first, durable, crc));
+    bytes.resize(16 << 10, 0);
+    std::fs::write(folder.path().join(segment_name(first)), bytes).unwrap();
+}
+
+#[test]
+fn a_batch_with_a_number_that_its_file_has_no_room_for_hides_none_behind_it() {
+    let mut events = honest().to_vec();
+    events.push(said(10_002, 10_001, b"to be forged"));
+    events.push(said(10_002, 10_001, b"hello, ann"));
+    let folder = log_of(&events);
+    let place = places(&folder)[3].clone();
+    let forged = forged_batch(&said(10_002, 10_001, b"forged words"), FAR, Seq(HONEST), 0);
+    assert_eq!(forged.len() as u64, place.end - place.start, "it fits into the place");
+    let path = folder.path().join(segment_name(Seq(1)));
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = usize::try_from(place.start).unwrap();
+    bytes[at..at + forged.len()].copy_from_slice(&forged);
+    std::fs::write(&path, bytes).unwrap();
+
+    let (survey, salvaged, kept) = salvage(&DiskStorage::read_only(folder.path()));
+    assert_eq!(not_saved(&survey, &salvaged), [(4, 4)]);
+    assert_eq!((salvaged.kept, salvaged.state.last_seq()), (4, Seq(5)));
+    assert_eq!((kept.records.len(), kept.bases), (5, 0), "each number has its record");
+}
+
+#[test]
+fn a_file_with_a_number_far_ahead_costs_no_more_than_its_bytes() {
+    let folder = log_of(&honest());
+    forge_file(&folder, &said(10_001, 10_002, b"from far away"));
+    let (survey, salvaged, kept) = salvage(&DiskStorage::read_only(folder.path()));
+    assert_eq!(not_saved(&survey, &salvaged), [(HONEST + 1, FAR.0 - 1)]);
+    assert_eq!((salvaged.kept, salvaged.lost), (HONEST + 1, FAR.0 - 1 - HONEST));
+    assert_eq!(survey.folded, Some(Seq(FAR.0 - 1)));
+    assert_eq!(
+        (kept.records.len(), kept.bases),
+        (1, 1),
+        "the state before it, and the event itself"
+    );
+    assert_eq!(kept.texts, [b"hello"], "what waits in the state is read where it stands");
+    let state = &salvaged.state;
+    assert_eq!((state.user_count(), state.last_seq()), (2, FAR));
+    assert_eq!(state.user(ServiceNumber(10_002)).unwrap().mailbox().len(), 2);
+    let (text, json) = lines(&survey, &salvaged);
+    let stretch = format!("events {} to {} are lost", HONEST + 1, FAR.0 - 1);
+    assert!(text.len() == json.len() && text.iter().any(|it| it.contains(&stretch)), "{text:?}");
+}
+
+#[test]
+fn who_is_named_behind_many_lost_numbers_does_not_bring_billions_of_users() {
+    let folder = log_of(&honest());
+    forge_file(&folder, &said(10_001, u32::MAX - 1, b"to everybody"));
+    let (survey, salvaged, kept) = salvage(&DiskStorage::read_only(folder.path()));
+    assert!(survey.substitutes.is_empty());
+    assert_eq!((salvaged.senseless, salvaged.state.user_count()), (1, 2));
+    assert_eq!(kept.kinds(), [EventKind::Lost]);
+}
+
+#[test]
+fn stretches_are_filled_until_there_are_too_many_from_the_last_one_on() {
+    let stretch = |first, last| Stretch { first: Seq(first), last: Seq(last) };
+    let lost = [stretch(2, 11), stretch(20, 29), stretch(31, 40)];
+    assert_eq!(folded(&lost, 30), None);
+    assert_eq!(folded(&lost, 29), Some(Seq(11)));
+    assert_eq!(folded(&lost, 20), Some(Seq(11)));
+    assert_eq!(folded(&lost, 19), Some(Seq(29)));
+    assert_eq!(folded(&lost, 0), Some(Seq(40)));
+    assert_eq!(folded(&[], 0), None);
 }

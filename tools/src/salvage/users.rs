@@ -17,6 +17,7 @@ pub(super) fn each_user(event: &Event<'_>, each: &mut dyn FnMut(ServiceNumber)) 
     match *event {
         Event::Registered { number: one, .. }
         | Event::ProfileChanged { number: one, .. }
+        | Event::PasswordRehashed { number: one, .. }
         | Event::GroupAdded { owner: one, .. }
         | Event::GroupRenamed { owner: one, .. }
         | Event::GroupDeleted { owner: one, .. }

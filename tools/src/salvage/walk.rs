@@ -170,6 +170,8 @@ struct Walker<'a, K> {
     runs: usize,
     /// The base, until all of it has been taken in.
     restoration: Option<Restoration>,
+    /// What is kept becomes part of a state, and is not handed on by itself.
+    is_folding: bool,
 }
 
 /// Goes through a log that was surveyed, and gives all that can be saved to `sink`.
@@ -194,11 +196,21 @@ pub(crate) fn walk<S: Storage>(
     };
     let (time, is_other) = (UnixMillis(0), false);
     let restoration = survey.base.is_some().then(Restoration::default);
-    let (harms, stretches, runs) = (0, 0, 0);
-    let mut walker =
-        Walker { survey, sink, salvaged, time, is_other, harms, stretches, runs, restoration };
-    let base_name = reader.segments().first().map(|first| first.name.clone());
-    let mut texts = Texts { storage, name: base_name.unwrap_or_default(), file: None };
+    let (harms, stretches, runs, is_folding) = (0, 0, 0, survey.folded.is_some());
+    let mut walker = Walker {
+        survey,
+        sink,
+        salvaged,
+        time,
+        is_other,
+        harms,
+        stretches,
+        runs,
+        restoration,
+        is_folding,
+    };
+    let names = reader.segments().iter().map(|segment| segment.name.clone()).collect();
+    let mut texts = Texts { storage, names, file: None };
     let mut position = Position::default();
     while !walker.is_done() {
         match reader.next_batch().map_err(failed)? {
@@ -210,7 +222,7 @@ pub(crate) fn walk<S: Storage>(
             Step::Batch(batch) if batch.header.first > survey.last => break,
             Step::Batch(batch) => {
                 walker.leave_base(&mut texts)?;
-                walker.fill(batch.header.first, batch.header.time)?;
+                walker.fill(batch.header.first, batch.header.time, &mut texts)?;
                 walker.take(&batch)?;
                 bar.set_position(position.behind(&batch));
             }
@@ -222,28 +234,35 @@ pub(crate) fn walk<S: Storage>(
         }
     }
     walker.leave_base(&mut texts)?;
-    walker.fill(survey.last.next(), UnixMillis(0))?;
+    walker.fill(survey.last.next(), UnixMillis(0), &mut texts)?;
     Ok(walker.salvaged)
 }
 
-/// Reads the texts that wait in a base.
+/// Reads the texts that wait in a state.
 struct Texts<'a, S: Storage> {
     storage: &'a S,
-    name: String,
-    file: Option<S::File>,
+    /// The log's files, in their order.
+    names: Vec<String>,
+    /// The one that was read last, and which it is.
+    file: Option<(usize, S::File)>,
 }
 
 impl<S: Storage> Texts<'_, S> {
     fn read(&mut self, waiting: &Waiting, out: &mut Vec<u8>) -> Result<(), Failure> {
-        let path = self.storage.path(&self.name);
+        let (index, offset) = locate(waiting.place);
+        let name = self.names.get(index).map_or("", String::as_str);
+        let path = self.storage.path(name);
         let failed = |error: std::io::Error| Failure::cannot("read", path.display(), &error);
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(self.storage.open(&self.name, Access::Read).map_err(failed)?),
+        let (_, file) = match &mut self.file {
+            Some(file) if file.0 == index => file,
+            other => {
+                let file = self.storage.open(name, Access::Read).map_err(failed)?;
+                other.insert((index, file))
+            }
         };
         let from = out.len();
         out.resize(from + usize::try_from(waiting.length).unwrap_or_default(), 0);
-        file.read_at(&mut out[from..], locate(waiting.place).1).map_err(failed)?;
+        file.read_at(&mut out[from..], offset).map_err(failed)?;
         let same = format::checksum(0, &out[from..]) == waiting.checksum;
         if same { Ok(()) } else { Err(unsteady(&path)) }
     }
@@ -305,8 +324,25 @@ impl<K: Sink> Walker<'_, K> {
             }
             self.salvaged.findings.push(Finding::Misfit { seq, why, users });
         }
+        self.give_base(base, texts)
+    }
+
+    /// Hands on the state as it is now, in front of all that is still to come.
+    fn give_base<S: Storage>(
+        &mut self,
+        base: &Base,
+        texts: &mut Texts<'_, S>,
+    ) -> Result<(), Failure> {
+        if self.is_folding {
+            return Ok(());
+        }
         let mut text = |waiting: &Waiting, out: &mut Vec<u8>| texts.read(waiting, out);
         self.sink.take_base(base, &self.salvaged.state, &mut text)
+    }
+
+    /// Hands on what has been applied.
+    fn give(&mut self, records: &[Bytes<'_>]) -> Result<(), Failure> {
+        if self.is_folding { Ok(()) } else { self.sink.take(self.time, records) }
     }
 
     /// The users that the last harm of the base touches.
@@ -318,7 +354,12 @@ impl<K: Sink> Walker<'_, K> {
 
     /// Fills the numbers before `next` that have no event. In front of all events, the fillers have the time of
     /// the first one.
-    fn fill(&mut self, next: Seq, time: UnixMillis) -> Result<(), Failure> {
+    fn fill<S: Storage>(
+        &mut self,
+        next: Seq,
+        time: UnixMillis,
+        texts: &mut Texts<'_, S>,
+    ) -> Result<(), Failure> {
         let expected = self.salvaged.state.last_seq().next();
         let gap = (expected < next).then(|| Stretch { first: expected, last: Seq(next.0 - 1) });
         let stretch = self.survey.lost.get(self.stretches).copied();
@@ -332,6 +373,10 @@ impl<K: Sink> Walker<'_, K> {
         if self.time == UnixMillis(0) {
             self.time = time;
         }
+        if self.is_folding {
+            self.pass_over(Stretch { first, last })?;
+            return if self.survey.folded == Some(last) { self.fold(texts) } else { Ok(()) };
+        }
         let mut at = first;
         while at <= last {
             let until = Seq(last.0.min(at.0 + FILLERS_PER_BATCH - 1));
@@ -339,6 +384,29 @@ impl<K: Sink> Walker<'_, K> {
             at = until.next();
         }
         Ok(())
+    }
+
+    /// Goes past lost numbers all at once. Of the state that follows, only the registrations among them are a part.
+    fn pass_over(&mut self, stretch: Stretch) -> Result<(), Failure> {
+        self.is_other = true;
+        for (seq, user) in self.registrations(stretch) {
+            self.put_in_place(seq, Some(user))?;
+        }
+        if self.salvaged.state.last_seq() < stretch.last {
+            self.put_in_place(stretch.last, None)?;
+        }
+        self.salvaged.lost += stretch.len();
+        Ok(())
+    }
+
+    /// From here on what is kept is handed on by itself; what was kept so far, as the state that it makes.
+    fn fold<S: Storage>(&mut self, texts: &mut Texts<'_, S>) -> Result<(), Failure> {
+        self.is_folding = false;
+        let seq = self.salvaged.state.last_seq();
+        match Base::in_place_of(self.survey, seq, self.time) {
+            Some(base) => self.give_base(&base, texts),
+            None => Ok(()),
+        }
     }
 
     fn fill_batch(&mut self, stretch: Stretch) -> Result<(), Failure> {
@@ -350,7 +418,7 @@ impl<K: Sink> Walker<'_, K> {
             records.push(self.put_in_place(seq, user)?);
         }
         self.salvaged.lost += stretch.len();
-        self.sink.take(self.time, &records)
+        self.give(&records)
     }
 
     /// Applies what takes the place of an event: a registration where one is lost, else nothing.
@@ -410,7 +478,7 @@ impl<K: Sink> Walker<'_, K> {
         for record in batch.records() {
             records.push(self.judge(&record)?);
         }
-        self.sink.take(self.time, &records)
+        self.give(&records)
     }
 
     /// Applies a record, or the filler that takes its place.

@@ -248,7 +248,10 @@ impl<'a> Writer<'a> {
         let before = was.map(|was| self.image(number, was)).unwrap_or_default();
         let mut lines = compared(before, self.image(number, now));
         if was.is_some_and(|was| was.user.password_hash() != now.user.password_hash()) {
-            lines.insert(1.min(lines.len()), PaneLine::new(Mark::Added, "a new password"));
+            lines.insert(
+                1.min(lines.len()),
+                PaneLine::new(Mark::Added, "a new hash of the password"),
+            );
         }
         lines
     }

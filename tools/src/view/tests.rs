@@ -196,9 +196,9 @@ fn an_event_changes_nobody_but_its_users() {
         let numbers: Vec<_> = history.state().users().map(|(number, _)| number).collect();
         for number in numbers {
             let lines = user_lines(&history, number);
-            let now = lines
-                .iter()
-                .filter(|line| line.mark != Mark::Removed && line.text.text != "a new password");
+            let now = lines.iter().filter(|line| {
+                line.mark != Mark::Removed && line.text.text != "a new hash of the password"
+            });
             let now: Vec<_> = now.map(|line| line.text.text.clone()).collect();
             let was = before.get(&number).cloned().unwrap_or_default();
             // The names of others are those of now.

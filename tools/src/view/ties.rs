@@ -37,6 +37,7 @@ impl Ties {
         match *event {
             Event::Registered { number: one, .. }
             | Event::ProfileChanged { number: one, .. }
+            | Event::PasswordRehashed { number: one, .. }
             | Event::GroupAdded { owner: one, .. }
             | Event::GroupRenamed { owner: one, .. } => one == user,
             Event::GroupDeleted { owner, group } => {
@@ -95,6 +96,7 @@ pub(super) fn users_of(event: &Event<'_>, state: &State) -> Vec<ServiceNumber> {
     match *event {
         Event::Registered { number: one, .. }
         | Event::ProfileChanged { number: one, .. }
+        | Event::PasswordRehashed { number: one, .. }
         | Event::GroupAdded { owner: one, .. }
         | Event::GroupRenamed { owner: one, .. }
         | Event::GroupDeleted { owner: one, .. } => vec![one],

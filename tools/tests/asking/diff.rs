@@ -15,7 +15,7 @@ from 289, 2003-04-12T09:25:04.638Z, to 350, 2003-04-13T01:15:22.828Z
   hobbies: \"text adventures, tea, hill walking\" → \"text adventures, tea, hill walking, azimuth screws\"
   description: \"My first computer had 48K and rubber keys.\\r\\nIt still works!\" → \"My first computer had \
 48K and rubber keys.\\r\\nIt works again, thanks to Mr Xie!\"
-  password changed
+  password changed, or hashed anew
 10004 \"小胖\"
   friend added to group 1: 10006 \"阿珍打字复印\"
   friend added to group 1: 10011 \"王奶奶\"
