@@ -81,7 +81,8 @@ fn leads_through(folder: &Path, way: SocketAddr) -> PathBuf {
     let (program, said) = (folder.join("program"), folder.join("said"));
     let server = env!("CARGO_BIN_EXE_oicqd");
     let lines = format!(
-        "#!/bin/sh\nrm -f '{0}'\n(until grep -q . '{0}' 2>/dev/null; do sleep 0.02; done; echo 'listening on {way}') &\n\
+        "#!/bin/sh\nrm -f '{0}'\n\
+         (until grep -q . '{0}' 2>/dev/null; do sleep 0.02; done; echo 'listening on {way}') &\n\
          exec {server} \"$@\" > '{0}'\n",
         said.display()
     );

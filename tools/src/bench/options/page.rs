@@ -76,8 +76,8 @@ pub(super) fn page() -> Page {
         )
         .note(
             "In JSON each round is an object, and so is the summary of a server or relay, each \
-             ratio, the memory of idle sessions, each row of --table, and each second of --soak; tools/JSON.md says what \
-             is in them.",
+             ratio, the memory of idle sessions, each row of --table, and each second of --soak; \
+             tools/JSON.md says what is in them.",
         )
         .note(
             "Examples:\n  \
