@@ -1,6 +1,7 @@
 //! One user's side of the protocol: what it says, what it was asked and answered, and what comes to it.
 //!
-//! It fills a buffer and reads bytes, and never touches a socket or a clock. What becomes of messages it tells the books.
+//! It fills a buffer and reads bytes, and never touches a socket or a clock. What becomes of messages it tells the
+//! books.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -18,8 +18,11 @@ use crate::failure::Failure;
 
 const WIDTH: u32 = 1_200;
 const PANEL_HEIGHT: u32 = 240;
+/// Whether a mark is of a sort.
+type IsMark = fn(Mark) -> bool;
+
 /// What is marked, and how.
-const MARKS: [(&str, fn(Mark) -> bool, RGBColor); 3] = [
+const MARKS: [(&str, IsMark, RGBColor); 3] = [
     ("killed", |mark| matches!(mark, Mark::Kill), RGBColor(204, 51, 51)),
     ("stopped", |mark| matches!(mark, Mark::Stop), RGBColor(120, 120, 120)),
     ("compacted", |mark| matches!(mark, Mark::Compacted { .. }), RGBColor(210, 190, 90)),
