@@ -116,11 +116,21 @@ fn random_event(
         let profile = Profile { nickname, description: &LONG, ..Profile::default() };
         let number = ServiceNumber(10_001 + users);
         let authentication = Authentication::Open;
-        let event = match chance.below(25) {
+        let event = match chance.below(24) {
             0 => Event::Registered { number, authentication, password_hash: "$", profile },
             2 => {
                 let (authentication, password_hash) = (None, chance.one_in(2).then_some("$new"));
-                Event::ProfileChanged { number: one, authentication, password_hash, profile }
+                match password_hash {
+                    Some(password_hash) if text.len() % 3 == 0 => {
+                        Event::PasswordRehashed { number: one, password_hash }
+                    }
+                    _ => Event::ProfileChanged {
+                        number: one,
+                        authentication,
+                        password_hash,
+                        profile,
+                    },
+                }
             }
             3 => Event::GroupAdded { owner: one, group, name: &profile.nickname[..1] },
             4 => Event::GroupRenamed { owner: one, group, name: profile.nickname },
@@ -138,7 +148,6 @@ fn random_event(
             16 => Event::Delivered { receipts: Receipts::over(&receipts).unwrap() },
             17 => Event::MonitoringStarted { operator: one, watched: other },
             18 => Event::MonitoringEnded { operator: one },
-            19 => Event::PasswordRehashed { number: one, password_hash: "$same" },
             _ => Event::MessageSent { from: one, to: other, content: &text },
         };
         if sense::check(state, &event).is_ok() && state.apply(stamp, &event, &mut |_| ()).is_ok() {
