@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use oicq::codec::profile::Profile;
 use oicq::codec::secret::Secret;
-use oicq::id::ServiceNumber;
+use oicq::id::{Seq, ServiceNumber};
+use oicq::log::format::{SegmentHeader, segment_name};
 use oicq::log::{DiskStorage, Reader, Step};
 use oicq::wire::client::Account;
 use oicq::wire::server::ServerPacket;
@@ -224,4 +225,51 @@ fn a_run_that_was_stopped_behind_the_base_is_gone_on_with() {
     assert_eq!((status, errors.lines().count()), (Some(1), 1), "{errors}");
     assert!(errors.contains("is left as it is"), "{errors}");
     assert!(fs::read(out.join(&base_name)).unwrap() == bytes);
+}
+
+/// A file behind the log's others, which begins at a number far ahead.
+fn forge_behind(data: &Path, first: Seq) {
+    let own = fs::read(data.join(segment_name(Seq(1)))).unwrap();
+    let (own, _) = SegmentHeader::decode(&own[..4_096]).unwrap();
+    let forged = SegmentHeader { first, durable: Seq(first.0 - 1), chain: 9, ..own.clone() };
+    let (mut bytes, _) = forged.encode();
+    bytes.resize(usize::try_from(own.size).unwrap(), 0);
+    fs::write(data.join(segment_name(first)), bytes).unwrap();
+}
+
+#[test]
+fn before_more_lost_numbers_than_can_be_filled_the_state_is_saved_and_a_server_goes_on_behind_them()
+{
+    let mut server = Server::start(&[]);
+    let (mut ann, ben) = (server.user("ann"), server.offline_user("ben"));
+    ann.ask(Request::AddFriend { friend: ben });
+    ann.tell(ben, "hello");
+    server.stop_in_place();
+    let far = Seq(1 << 60);
+    forge_behind(server.data(), far);
+
+    let (status, said, _) = tool("verify", server.data(), &[]);
+    assert_eq!(status, Some(1), "{said}");
+    let own = folder();
+    let out = own.path().join("out");
+    let (status, said, errors) =
+        tool("repair", server.data(), &[out.to_str().unwrap(), "--format", "json"]);
+    assert_eq!((status, &*errors), (Some(0), ""), "{said}");
+    let told = objects(&said);
+    let told = told.last().unwrap();
+    assert_eq!((&told["result"], &told["users"]), (&"repaired".into(), &2.into()), "{said}");
+    assert_eq!(told["state_as_of"], far.0 - 1);
+    assert_eq!(told["last_seq"], far.0 - 1);
+    // The same again finds all of it there.
+    let (status, said, _) = tool("repair", server.data(), &[out.to_str().unwrap()]);
+    assert!(status == Some(0) && said.contains("all there already in"), "{said}");
+
+    let server = Server::start_on(&out, &[]);
+    let (mut ben, waited) = server.back(ben);
+    assert_eq!(texts(&waited), ["hello"]);
+    ben.tell(ann.own, "from afar");
+    let mut server = server.crash();
+    assert_eq!(texts(&server.back(ann.own).1), ["from afar"]);
+    server.stop_in_place();
+    assert_eq!(tool("verify", &out, &[]).0, Some(0));
 }
