@@ -121,7 +121,7 @@ fn random_event(
             2 => {
                 let (authentication, password_hash) = (None, chance.one_in(2).then_some("$new"));
                 match password_hash {
-                    Some(password_hash) if text.len() % 3 == 0 => {
+                    Some(password_hash) if text.len().is_multiple_of(3) => {
                         Event::PasswordRehashed { number: one, password_hash }
                     }
                     _ => Event::ProfileChanged {
