@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::event::{Event, EventError, EventKind};
 use super::keep::KeptError;
-use super::mailbox::{MessageKind, Waiting};
+use super::mailbox::{Mailbox, MessageKind, Waiting};
 use super::users::{Changing, User};
 use super::{MonitoringRecord, RunningDigest, State};
 use crate::codec::packed::{Moves, Numbers, Receipts};
@@ -89,10 +89,10 @@ impl State {
     /// Looks at what the next records, which are events, will change, so that it is in the processor's cache when they
     /// are applied: most of a replay's time would be waiting for one user's memory after the other.
     pub fn look_ahead<'a>(&self, records: impl Iterator<Item = (u8, &'a [u8])>) {
-        let (mut users, mut count) = ([ServiceNumber::NONE; LOOK_AHEAD], 0);
+        let (mut mailboxes, mut count) = ([None; LOOK_AHEAD], 0);
         let mut note = |number| {
-            if let Some(place) = users.get_mut(count) {
-                *place = number;
+            if let Some(place) = mailboxes.get_mut(count) {
+                *place = self.user(number).map(User::mailbox);
                 count += 1;
             }
         };
@@ -109,9 +109,10 @@ impl State {
                 _ => {}
             }
         }
-        // Nothing depends on what is seen, so the processor waits for many of them at once.
-        let mailboxes = users[..count].iter().filter_map(|number| self.user(*number));
-        let empty = mailboxes.filter(|user| user.mailbox().is_empty()).count();
+        // Nothing depends on what is seen, so the processor waits for many of them at once: for the more of them, the
+        // less there is to be done for each.
+        let looked = mailboxes[..count].iter();
+        let empty = looked.filter(|mailbox| mailbox.is_some_and(Mailbox::is_empty)).count();
         // The looks are all that matters: without this they could be left out.
         std::hint::black_box(empty);
     }
