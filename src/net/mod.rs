@@ -292,7 +292,7 @@ impl Server {
             self.accepting_from,
             self.stopping.map(|since| since.plus(SHUTDOWN_MS)),
         ];
-        let first = deadlines.into_iter().flatten().min()?;
+        let first = MonoMillis::first(&deadlines)?;
         Some(Duration::from_millis(first.since(self.now.mono)))
     }
 

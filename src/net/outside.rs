@@ -12,31 +12,37 @@ use crate::id::{MonoMillis, Now, UnixMillis};
 #[derive(Debug)]
 pub(super) struct Clock {
     start: Instant,
+    /// How long it had been running when it was last asked for the time.
+    asked: Duration,
     wall_last: UnixMillis,
 }
 
 impl Clock {
     /// Clocks whose wall time is never before `wall_min`, the time of the log's last event.
     pub(super) fn new(wall_min: UnixMillis) -> Self {
-        Self { start: Instant::now(), wall_last: wall_min }
+        Self { start: Instant::now(), asked: Duration::ZERO, wall_last: wall_min }
     }
 
     /// The time.
     pub(super) fn now(&mut self) -> Now {
         self.wall_last = self.wall_last.max(wall());
-        Now { wall: self.wall_last, mono: self.mono() }
+        self.asked = self.start.elapsed();
+        Now { wall: self.wall_last, mono: mono(self.asked) }
+    }
+
+    /// How long ago it was asked for the time.
+    pub(super) fn since_asked(&self) -> Duration {
+        self.start.elapsed().saturating_sub(self.asked)
     }
 
     /// How long it has been running.
-    pub(super) fn passed(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    /// The same, in the unit that everything else counts in.
     pub(super) fn mono(&self) -> MonoMillis {
-        let passed_ms = self.passed().as_millis();
-        MonoMillis(u64::try_from(passed_ms).unwrap_or(u64::MAX))
+        mono(self.start.elapsed())
     }
+}
+
+fn mono(passed: Duration) -> MonoMillis {
+    MonoMillis(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// What the system's wall clock says; it may have been set back.

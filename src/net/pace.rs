@@ -42,9 +42,11 @@ impl Pace {
         self.taken += 1;
     }
 
-    /// Taking all of them in has lasted so long. Too long, and the next turn takes fewer, in proportion; not half as
-    /// long as it may, and the next one takes twice as many.
-    pub(super) fn end(&mut self, lasted: Duration) {
+    /// All packets of the turn are taken: `lasted` tells how long that was. Too long, and the next turn takes fewer, in
+    /// proportion; not half as long as it may, and the next one takes twice as many. So does the turn after few packets,
+    /// which are allowed in any case: how long they took is not asked.
+    pub(super) fn end(&mut self, lasted: impl FnOnce() -> Duration) {
+        let lasted = if self.taken < PACKETS_PER_TURN_MIN { Duration::ZERO } else { lasted() };
         let wanted = if lasted > LONG {
             let part = self.taken as u128 * LONG.as_micros() / lasted.as_micros();
             usize::try_from(part).unwrap_or(PACKETS_PER_TURN)
@@ -67,7 +69,7 @@ mod tests {
         pace.begin(connections);
         let packets = from_each.min(pace.each()) * connections;
         (0..packets).for_each(|_| pace.count());
-        pace.end(Duration::from_micros(packets as u64 * us));
+        pace.end(|| Duration::from_micros(packets as u64 * us));
         packets
     }
 
@@ -105,8 +107,21 @@ mod tests {
     #[test]
     fn one_long_turn_does_not_stop_everybody() {
         let mut pace = Pace::new();
-        turn(&mut pace, 1, 1, 1_000_000);
+        turn(&mut pace, 100, 1, 1_000_000);
         pace.begin(1);
         assert_eq!(pace.each(), PACKETS_PER_TURN_MIN);
+    }
+
+    #[test]
+    fn few_packets_make_the_next_turns_longer_again_and_the_clock_is_not_asked() {
+        let mut pace = Pace::new();
+        turn(&mut pace, 100, 1, 1_000_000);
+        for _ in 0..2 {
+            pace.begin(1);
+            (1..PACKETS_PER_TURN_MIN).for_each(|_| pace.count());
+            pace.end(|| unreachable!("how long so few packets take is not asked"));
+        }
+        pace.begin(1);
+        assert_eq!(pace.each(), PACKETS_PER_TURN_MIN * 4);
     }
 }
