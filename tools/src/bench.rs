@@ -138,6 +138,11 @@ impl Started {
         self.children.push(child);
         address
     }
+
+    /// Ends all processes. The folder stays.
+    fn end(&mut self) {
+        self.children.clear();
+    }
 }
 
 fn first_that_listens(addresses: &[SocketAddr]) -> Result<SocketAddr, Failure> {

@@ -16,6 +16,7 @@ mod report;
 mod requests;
 mod silent;
 mod slow;
+mod stored;
 mod verdict;
 
 use std::net::SocketAddr;
@@ -30,7 +31,8 @@ use oicq::limits::{LINGER_MS, SHUTDOWN_MS};
 use oicq::net::{Bound, connections_possible};
 use oicq::wire::server::Extensions;
 
-use self::pool::Pool;
+use self::pool::{Counts, Pool};
+use self::stored::Before;
 use self::verdict::{Leftovers, Measured, Noticed};
 use super::child::{Child, Limits};
 use super::load::{Load as _, Shape, pairs};
@@ -57,6 +59,8 @@ const UNDER_WAY: usize = 65_536;
 const LOGIN_EVERY_NS: u64 = 500_000_000;
 /// The longest that one step of an attack waits for something to come.
 const TURN_NS: u64 = 5_000_000;
+/// How long the attack goes on before it is measured.
+const WARM_UP_NS: u64 = 1_000_000_000;
 /// Between two looks at what the server holds.
 const LOOK_EVERY_NS: u64 = 100_000_000;
 /// What the server may take to close those who linger or do not read, and a little more.
@@ -217,8 +221,7 @@ fn attack(run: &Run, options: &Options) -> Result<Measured, Failure> {
         Server::At(addresses) => first_that_listens(addresses)?,
         Server::Start { program, options: of_server } => {
             let folder = started.folder(&options.folder)?;
-            let limits = Limits::Usual;
-            started.keep(Child::server(run, program, &folder, limits, of_server)?)
+            started.keep(Child::server(run, program, &folder, Limits::Usual, of_server)?)
         }
     };
     let door = door(run, address);
@@ -235,7 +238,9 @@ fn attack(run: &Run, options: &Options) -> Result<Measured, Failure> {
         pause(TURN_NS);
         run.look(run.ns())
     })?;
+    warm_up(run, options, &mut pool, watch)?;
     let before = settled(run, watch)?;
+    let log_before = log_before(options, &mut started)?;
     attack.begin(&mut pool)?;
     let mut worst = Worst { watch, holds: before, due_ns: 0 };
     let attacked = honest.round(format!("{name}, the attack"), || {
@@ -249,8 +254,46 @@ fn attack(run: &Run, options: &Options) -> Result<Measured, Failure> {
     pool.fetch_mail()?;
     let afterwards = afterwards(run, watch, before)?;
     let bound = bound(&options.server);
-    let held = Leftovers { before, worst: worst.holds, afterwards, bound };
-    Ok(Measured { connections, in_peace, attacked, held, counts: pool.counts, open })
+    let counts = pool.counts;
+    let stored = match (log_before, &options.server) {
+        (Some(log_before), Server::Start { program, options: of_server }) => {
+            run.doing("what is stored".to_owned(), 0);
+            started.end();
+            let folder = started.folder(&options.folder)?;
+            log_before.stored_since(run, program, of_server, &folder)?
+        }
+        _ => None,
+    };
+    let held = Leftovers { before, worst: worst.holds, afterwards, stored, bound };
+    Ok(Measured { connections, in_peace, attacked, held, counts, open })
+}
+
+/// Attacks for a little while, which is not measured: what a server takes when it is first attacked it may keep, as it
+/// keeps what it has taken at its start.
+fn warm_up(run: &Run, options: &Options, pool: &mut Pool<'_>, watch: Watch) -> Result<(), Failure> {
+    run.doing(format!("{}, to warm up", options.sort.name()), 0);
+    let before = settled(run, watch)?;
+    let until_ns = run.ns() + WARM_UP_NS;
+    let mut attack = options.sort.make();
+    attack.begin(pool)?;
+    while run.ns() < until_ns {
+        run.look(run.ns())?;
+        attack.go_on(pool)?;
+        pool.turn(TURN_NS)?;
+    }
+    pool.leave();
+    pool.fetch_mail()?;
+    afterwards(run, watch, before)?;
+    pool.counts = Counts::default();
+    Ok(())
+}
+
+/// The log as it is, of a server that was started.
+fn log_before(options: &Options, started: &mut Started) -> Result<Option<Before>, Failure> {
+    match options.server {
+        Server::At(_) => Ok(None),
+        Server::Start { .. } => Before::of(&started.folder(&options.folder)?).map(Some),
+    }
 }
 
 /// How much memory a server that is started may need at most beside its state. The one that runs does not tell.

@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{self, ChildStdout, Command, ExitStatus, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -42,6 +42,11 @@ pub(crate) enum Limits {
     None,
 }
 
+/// Where a server has its log that was started for a measurement in this folder.
+pub(crate) fn store(folder: &Path) -> PathBuf {
+    folder.join("store")
+}
+
 /// A process that listens.
 pub(crate) struct Child {
     process: Process,
@@ -71,7 +76,7 @@ impl Child {
         if limits == Limits::None {
             arguments.extend(NO_LIMITS.iter().map(OsString::from));
         }
-        arguments.extend(["--data".into(), folder.join("store").into()]);
+        arguments.extend(["--data".into(), store(folder).into()]);
         arguments.extend_from_slice(options);
         Self::start(run, &arguments, &program.display().to_string())
     }

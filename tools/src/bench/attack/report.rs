@@ -83,6 +83,9 @@ fn held(measured: &Measured) -> Table {
         };
         table.row(when, cells);
     }
+    if let Some(stored) = held.stored {
+        table.row("more is stored", [BinaryBytes(stored).to_string(), "–".to_owned()]);
+    }
     if let Some(most) = held.memory_max() {
         table.row("allowed", [BinaryBytes(most).to_string(), "–".to_owned()]);
     }
@@ -125,6 +128,7 @@ fn object(sort: Sort, measured: &Measured) -> Value {
         "memory_before": measured.held.before.map(|held| held.memory),
         "memory_worst": measured.held.worst.map(|held| held.memory),
         "memory_afterwards": measured.held.afterwards.map(|held| held.memory),
+        "memory_stored": measured.held.stored,
         "memory_allowed": measured.held.memory_max(),
         "files_before": measured.held.before.map(|held| held.files),
         "files_worst": measured.held.worst.map(|held| held.files),
@@ -177,6 +181,7 @@ what the server holds      memory  open files
 before                  10.00 MiB          20
 at worst                20.00 MiB          30
 afterwards              10.00 MiB          20
+more is stored           1.00 MiB           –
 allowed                100.00 MiB           –
 
 what becomes of the attackers  count

@@ -1,0 +1,56 @@
+//! How much more memory a server holds for what its log says after an attack than for what it said before: an attacker
+//! who registers, or leaves messages, leaves something that is to be kept.
+//!
+//! Owns the two logs, the one of before as a copy. It tells what is stored by what a server holds that has only just
+//! started on it, and so has nothing else to hold. It never looks into a log.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use oicq::log::DiskStorage;
+use oicq::log::backup::Survey;
+
+use super::settled;
+use crate::bench::child::{Child, Limits, store};
+use crate::bench::run::Run;
+use crate::bench::watch::Watch;
+use crate::failure::Failure;
+
+/// The log of a server, as it was before something.
+pub(super) struct Before {
+    copy: PathBuf,
+}
+
+impl Before {
+    /// Copies the log of the server that runs in `folder`, into that folder.
+    pub(super) fn of(folder: &Path) -> Result<Self, Failure> {
+        let copy = folder.join("before");
+        let cannot = |error: &dyn std::fmt::Display| {
+            Failure::Failed(format!("cannot copy the log of before the attack: {error}"))
+        };
+        let from = DiskStorage::read_only(&store(folder));
+        let mut to = DiskStorage::create(&store(&copy)).map_err(|error| cannot(&error))?;
+        let watch: &mut dyn FnMut(_, _, _) = &mut |_, _, _| ();
+        let survey = Survey::of(&from, watch).map_err(|error| cannot(&error))?;
+        survey.copy_into(&from, &mut to, watch).map_err(|error| cannot(&error))?;
+        Ok(Self { copy })
+    }
+
+    /// How much more is stored now, in bytes of memory, when the server in `folder` has ended. `None` where the system
+    /// does not tell.
+    pub(super) fn stored_since(
+        &self,
+        run: &Run,
+        program: &Path,
+        options: &[OsString],
+        folder: &Path,
+    ) -> Result<Option<u64>, Failure> {
+        let held = |folder: &Path| -> Result<Option<u64>, Failure> {
+            let server = Child::server(run, program, folder, Limits::Usual, options)?;
+            let holds = settled(run, Watch::over(Some(server.id())))?;
+            Ok(holds.map(|holds| holds.memory))
+        };
+        let (before, now) = (held(&self.copy)?, held(folder)?);
+        Ok(now.zip(before).map(|(now, before)| now.saturating_sub(before)))
+    }
+}
