@@ -42,9 +42,9 @@ impl Pace {
         self.taken += 1;
     }
 
-    /// All packets of the turn are taken: `lasted` tells how long that was. Too long, and the next turn takes fewer, in
-    /// proportion; not half as long as it may, and the next one takes twice as many. So does the turn after few packets,
-    /// which are allowed in any case: how long they took is not asked.
+    /// All packets of the turn are taken: `lasted` tells how long that was. Too long, and the next turn takes fewer,
+    /// in proportion; not half as long as it may, and the next one takes twice as many. So does the turn after few
+    /// packets, which are allowed in any case: how long they took is not asked.
     pub(super) fn end(&mut self, lasted: impl FnOnce() -> Duration) {
         let lasted = if self.taken < PACKETS_PER_TURN_MIN { Duration::ZERO } else { lasted() };
         let wanted = if lasted > LONG {
