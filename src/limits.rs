@@ -141,7 +141,7 @@ pub const OUTPUT_BYTES_LOW: usize = 64 * 1_024;
 /// largest, with what one step sends of all that waits.
 pub const OUTPUT_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 /// Memory for what waits of all connections, their input and their output, in bytes: beyond it those that have the most
-/// of it are given up. A thousand clients may be as slow as one may be.
+/// of it are given up, however little that is. A thousand clients may be as slow as one may be.
 pub const BUFFERS_BYTES_MAX: usize = 512 << 20;
 /// Memory that was freed, in bytes, from which on it is given back to the system, at a time when there is nothing else
 /// to do: the allocator would keep it.

@@ -26,6 +26,8 @@ impl Server {
                     journal.finish_sync(true)?;
                 }
                 connections.write_touched(now.mono);
+                // A few broadcasts to those who do not read are more than all may hold.
+                connections.give_up_largest();
                 queued = 0;
             }
         }
