@@ -45,13 +45,16 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// By the options of a server, and how many connections the system has files for.
+    /// By the options of a server, how many connections the system has files for, and the memory of the dearest hash
+    /// on record in KiB, which is compared with in memory of its own: 0 where all are made by this server.
     #[must_use]
-    pub fn of(options: &Options, connections_possible: usize) -> Self {
+    pub fn of(options: &Options, connections_possible: usize, recorded_kib: u32) -> Self {
         let settings = &options.settings;
         let connections = connections_max(settings.max_connections, connections_possible);
         let connections = connections as u64;
-        let passwords = u64::from(options.password_cost.memory_kib) * 1_024
+        let cost_kib = options.password_cost.memory_kib;
+        let dear_kib = if recorded_kib > cost_kib { recorded_kib } else { 0 };
+        let passwords = (u64::from(cost_kib) + u64::from(dear_kib)) * 1_024
             + PASSWORDS_WAITING as u64 * u64::from(CONTENT_BYTES_BEFORE_LOGIN);
         // A connection waits for one thing at a time; beside it messages are passed on to it in the turn at hand.
         let connection = CONNECTION_BYTES
@@ -143,7 +146,7 @@ mod tests {
     fn bound(change: impl FnOnce(&mut Options)) -> Bound {
         let mut options = Options::default();
         change(&mut options);
-        Bound::of(&options, 20_000)
+        Bound::of(&options, 20_000, 0)
     }
 
     fn with(change: impl FnOnce(&mut Settings)) -> u64 {
@@ -170,10 +173,14 @@ mod tests {
         let dear = Cost { memory_kib: 64 << 10, passes: 1 };
         let more = bound(|options| options.password_cost = dear).bytes - bound(|_| ()).bytes;
         assert_eq!(more, (64 - 19) * MIB);
+        // A hash on record that costs more than new ones do counts beside them.
+        let recorded =
+            |kib| Bound::of(&Options::default(), 20_000, kib).bytes - bound(|_| ()).bytes;
+        assert_eq!([8, 19_456, 64 << 10, 2 << 20].map(recorded), [0, 0, 64 * MIB, 2_048 * MIB]);
         // Where nothing is said, the system's files count.
         assert_eq!(bound(|_| ()).connections, 20_032);
         assert_eq!(bound(|options| options.settings.max_connections = 30_000), bound(|_| ()));
-        let most = Bound::of(&Options::default(), usize::MAX);
+        let most = Bound::of(&Options::default(), usize::MAX, u32::MAX);
         assert_eq!(most.bytes, most.bytes.max(u64::MAX / 2), "it does not wrap");
     }
 

@@ -47,7 +47,7 @@ use listener::Listener;
 use memory::{Freed, connections_max};
 use outside::Clock;
 use pace::Pace;
-use passwords::Passwords;
+use passwords::{OnRecord, Passwords};
 use reports::Reports;
 use signals::Signals;
 use start::Start;
@@ -190,7 +190,7 @@ impl Server {
         };
         // Reading the log has taken much that is not needed any more.
         kernel::give_memory_back();
-        ::log::info!("{}", Bound::of(options, possible).beside(memory::held()));
+        tell_memory(options, possible, server.engine.state());
         // A tool may have compacted the log between the reading and the watch.
         server.journal.look_for_base();
         server.begin_turn();
@@ -380,6 +380,19 @@ fn listen(addresses: &[SocketAddr], poller: &Arc<Poller>) -> Result<Vec<Listener
             .map_err(|error| ServerError::Listen { address, error })
     };
     addresses.iter().enumerate().map(bind).collect()
+}
+
+/// Says how much memory it may take, and who is shut out since it would take more.
+fn tell_memory(options: &Options, connections_possible: usize, state: &State) {
+    let OnRecord { memory_kib_max, too_dear } = OnRecord::of(state);
+    let bound = Bound::of(options, connections_possible, memory_kib_max);
+    ::log::info!("{}", bound.beside(memory::held()));
+    if too_dear > 0 {
+        ::log::warn!(
+            "{too_dear} users cannot log in: to compare their passwords would cost more than a server takes on; \
+             start the version that made the hashes, with a lower --password-cost, and have them change their passwords"
+        );
+    }
 }
 
 /// Opens the log and rebuilds the state from it.

@@ -257,7 +257,10 @@ fn attack(run: &Run, options: &Options) -> Result<Measured, Failure> {
 fn bound(server: &Server) -> Option<u64> {
     let Server::Start { options, .. } = server else { return None };
     match oicq::cli::options::parse(options.iter().cloned(), terminal_width()) {
-        Ok(Command::Serve(serve)) => Some(Bound::of(&serve.options, connections_possible()).bytes),
+        Ok(Command::Serve(serve)) => {
+            // The server starts on a new folder: all its hashes are its own.
+            Some(Bound::of(&serve.options, connections_possible(), 0).bytes)
+        }
         _ => None,
     }
 }
