@@ -108,7 +108,7 @@ pub const PACKETS_PER_TURN: usize = 4_096;
 /// How long taking in the packets of a turn may last: where it was longer, the next turn takes fewer.
 pub const TURN_MS: u64 = 5;
 /// Output of a turn, in bytes, after which no further packet is taken in it: bounds what is held back until the turn
-/// is on disk.
+/// is on disk. Half of it is for what waited, such as mail, until there was room for it.
 pub const OUTBOX_BYTES_PER_TURN: usize = 16 << 20;
 /// Messages posted in one turn, after which no further packet is taken in it: a broadcast is as much work
 /// as it has receivers.

@@ -15,7 +15,7 @@ use crate::engine::{Input, Overdue};
 use crate::id::{ConnectionId, MonoMillis};
 use crate::limits::{
     ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, FILES_LINGERING, FLUSH_MS, LINGER_MS, OUTBOX_BYTES_PER_TURN,
-    OUTPUT_BYTES_HIGH, POSTED_PER_TURN, SHUTDOWN_MS,
+    OUTPUT_BYTES_HIGH, OUTPUT_BYTES_LOW, POSTED_PER_TURN, SHUTDOWN_MS,
 };
 use crate::wire::{Frame, RequestType, cut};
 
@@ -41,6 +41,7 @@ impl Server {
             (0..self.listeners.len()).for_each(|at| self.accept(at));
         }
         let begun = self.clock.passed();
+        self.hand_room();
         self.pace.begin(self.connections.resumable.len() + reports.iter().count());
         // Those that have waited since an earlier turn come before those that have just been reported.
         for id in mem::take(&mut self.connections.resumable) {
@@ -52,12 +53,6 @@ impl Server {
                 KEY_WATCH => self.look_for_base(),
                 KEY_LISTENERS.. => self.accept(report.key - KEY_LISTENERS),
                 _ => self.handle_report(report),
-            }
-        }
-        for id in mem::take(&mut self.connections.roomy) {
-            self.connections.touch(id);
-            if self.connections.get(id).is_some() && self.engine.wants_room(id) {
-                self.hand(Input::Room { connection: id });
             }
         }
         for id in mem::take(&mut self.connections.slow) {
@@ -84,6 +79,23 @@ impl Server {
             self.hand(Input::End { connection: id });
         }
         gone
+    }
+
+    /// Sends more to those who have room for it, as far as that is half of what a turn may send: the other half is for
+    /// what comes in, so that neither keeps the other waiting. Who is left has room in the next turn, before others.
+    fn hand_room(&mut self) {
+        let mut roomy = mem::take(&mut self.connections.roomy).into_iter();
+        while self.engine.poll_outbox().len() < OUTBOX_BYTES_PER_TURN / 2
+            && let Some(id) = roomy.next()
+        {
+            self.connections.touch(id);
+            // Something else may have been sent to it meanwhile.
+            let has_room = self.output_waiting(id) < OUTPUT_BYTES_LOW;
+            if has_room && self.connections.get(id).is_some() && self.engine.wants_room(id) {
+                self.hand(Input::Room { connection: id });
+            }
+        }
+        self.connections.roomy = roomy.collect();
     }
 
     fn look_for_base(&mut self) {

@@ -22,6 +22,8 @@ mod passwords;
 mod reports;
 mod signals;
 mod start;
+#[cfg(test)]
+mod tests;
 mod timetable;
 mod watch;
 

@@ -1,0 +1,185 @@
+//! Single turns of a server, with real connections: what is taken in which turn, and in what order.
+//!
+//! Nothing here depends on time. Each turn is begun by the test, once what it is about has reached the server.
+
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use tempfile::TempDir;
+
+use super::reports::Reports;
+use super::*;
+use crate::cli::settings::Cost;
+use crate::codec::profile::Profile;
+use crate::codec::secret::Secret;
+use crate::id::ServiceNumber;
+use crate::limits::{MAIL_BYTES_PER_STEP, OUTBOX_BYTES_PER_TURN};
+use crate::log::Durability;
+use crate::wire::client::Account;
+use crate::wire::{ClientPacket, Kind, Request, ServerPacket, cut_for_client};
+
+const PASSWORD: &[u8] = b"secret";
+const TESTED: u8 = 0x16;
+
+/// A server, its turns, and its folder.
+struct World {
+    server: Server,
+    reports: Reports,
+    address: SocketAddr,
+    _folder: TempDir,
+}
+
+/// The other end of a connection.
+struct Client {
+    stream: TcpStream,
+    id: ConnectionId,
+    own: ServiceNumber,
+    came: Vec<u8>,
+}
+
+impl World {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = Options {
+            data: folder.path().join("store"),
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            durability: Durability::Never,
+            password_cost: Cost { memory_kib: 8, passes: 1 },
+            ..Options::default()
+        };
+        options.settings.registrations = 0;
+        options.settings.connections = 0;
+        let server = Server::open(&options, &mut |_| ()).unwrap();
+        let address = server.addresses().unwrap()[0];
+        Self { server, reports: Reports::new(), address, _folder: folder }
+    }
+
+    /// One turn, which there has to be something for.
+    fn turn(&mut self) {
+        self.server.turn(&mut self.reports).unwrap();
+    }
+
+    fn connect(&mut self) -> Client {
+        let before: BTreeSet<_> = self.server.connections.ids().into_iter().collect();
+        let stream = TcpStream::connect(self.address).unwrap();
+        loop {
+            self.turn();
+            let ids = self.server.connections.ids();
+            if let Some(id) = ids.into_iter().find(|id| !before.contains(id)) {
+                return Client { stream, id, own: ServiceNumber::NONE, came: Vec::new() };
+            }
+        }
+    }
+
+    /// Asks for something, and has it answered. Gives the packets that came.
+    fn ask(&mut self, client: &mut Client, request: Request<'_>) -> Vec<(u8, Vec<u8>)> {
+        client.say(&client.bytes(request));
+        client.say(&client.bytes(Request::Test));
+        let mut all = Vec::new();
+        while all.last().is_none_or(|(packet_type, _)| *packet_type != TESTED) {
+            self.turn();
+            all.extend(client.packets());
+        }
+        all
+    }
+
+    /// Registers somebody, on any connection without a session.
+    fn register(&mut self, client: &mut Client) -> ServiceNumber {
+        let profile = Profile { nickname: b"ann", ..Profile::default() };
+        let account = Account { profile, password: Secret::new(PASSWORD), authentication: 0 };
+        let answers = self.ask(client, Request::Register(account));
+        match ServerPacket::decode(answers[0].0, &answers[0].1).unwrap() {
+            ServerPacket::Registered { success: true, number } => number,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Somebody new, in session.
+    fn user(&mut self) -> Client {
+        let mut client = self.connect();
+        let number = self.register(&mut client);
+        client.own = number;
+        self.ask(&mut client, log_in());
+        client
+    }
+
+    /// So many who are in somebody's friend list, and not here.
+    fn friends(&mut self, of: &mut Client, count: usize) -> Vec<ServiceNumber> {
+        let mut registering = self.connect();
+        let friend = |_| {
+            let friend = self.register(&mut registering);
+            self.ask(of, Request::AddFriend { friend });
+            friend
+        };
+        (0..count).map(friend).collect()
+    }
+}
+
+impl Client {
+    fn bytes(&self, request: Request<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        ClientPacket { own: self.own, request }.encode(Kind::User, &mut bytes);
+        bytes
+    }
+
+    /// Over loopback it has reached the server's end at once.
+    fn say(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// The packets that have come.
+    fn packets(&mut self) -> Vec<(u8, Vec<u8>)> {
+        self.stream.set_nonblocking(true).unwrap();
+        match self.stream.read_to_end(&mut self.came) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        self.stream.set_nonblocking(false).unwrap();
+        let mut all = Vec::new();
+        while let Some(frame) = cut_for_client(&self.came, Kind::User, u32::MAX).unwrap() {
+            all.push((frame.header.packet_type, frame.content.to_vec()));
+            let length = frame.length();
+            self.came.drain(..length);
+        }
+        all
+    }
+}
+
+const fn log_in() -> Request<'static> {
+    Request::LogIn { password: Secret::new(PASSWORD), mode: 0 }
+}
+
+#[test]
+fn what_is_sent_to_many_who_have_room_is_spread_over_turns_in_order() {
+    let mut world = World::start();
+    let mut ann = world.user();
+    // More than a turn may send has to wait for them behind the first step of their mail.
+    let friends = world.friends(&mut ann, 150);
+    for _ in 0..17 {
+        world.ask(&mut ann, Request::Broadcast { group: 0, content: &[b'x'; 8_000] });
+    }
+    let (mut clients, mut roomy) = (Vec::new(), Vec::new());
+    for number in friends {
+        let mut client = world.connect();
+        client.own = number;
+        client.say(&client.bytes(log_in()));
+        while world.server.connections.roomy.is_empty() {
+            world.turn();
+        }
+        roomy.append(&mut world.server.connections.roomy);
+        clients.push(client);
+    }
+    assert!(roomy.iter().eq(clients.iter().map(|client| &client.id)));
+
+    world.server.connections.roomy.clone_from(&roomy);
+    world.turn();
+    let wants_room = |world: &World, id: &ConnectionId| world.server.engine.wants_room(*id);
+    let served = roomy.iter().take_while(|id| !wants_room(&world, id)).count();
+    let left = &roomy[served..];
+    let most = (OUTBOX_BYTES_PER_TURN / 2).div_ceil(MAIL_BYTES_PER_STEP - 8_192);
+    assert!((most / 2..=most).contains(&served), "{served}, {most} at most");
+    assert_eq!(world.server.connections.roomy, left);
+    world.turn();
+    assert!(!left.iter().any(|id| wants_room(&world, id)) && !left.is_empty());
+}
