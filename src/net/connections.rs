@@ -28,6 +28,9 @@ pub(super) struct Connections {
     touched: Vec<ConnectionId>,
     /// Something happened to them in a turn that is over: they are settled once it is on disk.
     pub(super) held: Vec<ConnectionId>,
+    /// They have input left of which nothing was taken in this turn, since it was long before it came to them: they
+    /// come first in the next one.
+    pub(super) passed_over: Vec<ConnectionId>,
     /// They have input left that can be gone on with in the next turn.
     pub(super) resumable: Vec<ConnectionId>,
     /// There is room for more of their mail.
@@ -53,6 +56,7 @@ impl Connections {
             spares: Spares::default(),
             touched: Vec::new(),
             held: Vec::new(),
+            passed_over: Vec::new(),
             resumable: Vec::new(),
             roomy: Vec::new(),
             slow: Vec::new(),
@@ -103,8 +107,8 @@ impl Connections {
     pub(super) fn let_go(&mut self) {
         self.spares.let_go();
         self.slab.shrink_to_fit();
-        let Self { touched, held, resumable, roomy, slow, gone, .. } = self;
-        for list in [touched, held, resumable, roomy, slow, gone] {
+        let Self { touched, held, passed_over, resumable, roomy, slow, gone, .. } = self;
+        for list in [touched, held, passed_over, resumable, roomy, slow, gone] {
             list.shrink_to_fit();
         }
     }
@@ -145,7 +149,7 @@ impl Connections {
 
     /// Whether something is to be done that no event announces.
     pub(super) fn has_work(&self) -> bool {
-        let lists = [&self.resumable, &self.roomy, &self.slow, &self.gone];
+        let lists = [&self.passed_over, &self.resumable, &self.roomy, &self.slow, &self.gone];
         lists.iter().any(|list| !list.is_empty())
     }
 
@@ -168,11 +172,23 @@ impl Connections {
         }
     }
 
+    /// Those that have input left since an earlier turn, in the order in which they are gone on with.
+    pub(super) fn take_resumable(&mut self) -> impl Iterator<Item = ConnectionId> + use<> {
+        let passed_over = std::mem::take(&mut self.passed_over);
+        passed_over.into_iter().chain(std::mem::take(&mut self.resumable))
+    }
+
+    /// How many there are of them.
+    pub(super) const fn resumable_count(&self) -> usize {
+        self.passed_over.len() + self.resumable.len()
+    }
+
     /// Leaves the connection's next packet where it is.
     pub(super) fn pause(&mut self, id: ConnectionId, pause: Pause) {
         match pause {
             // The engine says when it is ready, and output that is taken is seen when it is.
             Pause::None | Pause::Engine | Pause::Output => {}
+            Pause::PassedOver => self.passed_over.push(id),
             Pause::Turn => self.resumable.push(id),
             Pause::Receiver(receiver) => {
                 if let Some(receiver) = self.get(receiver) {

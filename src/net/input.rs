@@ -42,9 +42,9 @@ impl Server {
         }
         let begun = self.clock.passed();
         self.hand_room();
-        self.pace.begin(self.connections.resumable.len() + reports.iter().count());
+        self.pace.begin(self.connections.resumable_count() + reports.iter().count());
         // Those that have waited since an earlier turn come before those that have just been reported.
-        for id in mem::take(&mut self.connections.resumable) {
+        for id in self.connections.take_resumable() {
             self.resume(id);
         }
         for report in reports.iter() {
@@ -310,7 +310,7 @@ impl Server {
         let is_long = self.engine.posted() >= POSTED_PER_TURN
             || self.engine.poll_outbox().len() >= OUTBOX_BYTES_PER_TURN;
         if packets >= self.pace.each() || is_long {
-            return Pause::Turn;
+            return if packets > 0 { Pause::Turn } else { Pause::PassedOver };
         }
         if self.is_behind(id) {
             return Pause::Output;

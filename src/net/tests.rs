@@ -14,7 +14,9 @@ use crate::cli::settings::Cost;
 use crate::codec::profile::Profile;
 use crate::codec::secret::Secret;
 use crate::id::ServiceNumber;
-use crate::limits::{MAIL_BYTES_PER_STEP, OUTBOX_BYTES_PER_TURN};
+use crate::limits::{
+    MAIL_BYTES_PER_STEP, OUTBOX_BYTES_PER_TURN, PACKETS_EACH_MAX, POSTED_PER_TURN,
+};
 use crate::log::Durability;
 use crate::wire::client::Account;
 use crate::wire::{ClientPacket, Kind, Request, ServerPacket, cut_for_client};
@@ -182,4 +184,26 @@ fn what_is_sent_to_many_who_have_room_is_spread_over_turns_in_order() {
     assert_eq!(world.server.connections.roomy, left);
     world.turn();
     assert!(!left.iter().any(|id| wants_room(&world, id)) && !left.is_empty());
+}
+
+#[test]
+fn who_was_passed_over_in_a_long_turn_comes_first_in_the_next() {
+    let mut world = World::start();
+    let (mut ann, mut ben) = (world.user(), world.user());
+    world.friends(&mut ann, POSTED_PER_TURN.div_ceil(PACKETS_EACH_MAX));
+    // Each turn begins as if those before had lasted no time.
+    let turn = |world: &mut World| {
+        world.server.pace = Pace::new();
+        world.turn();
+    };
+    let broadcast = ann.bytes(Request::Broadcast { group: 0, content: b"x" });
+    ann.say(&broadcast.repeat(3 * PACKETS_EACH_MAX + 1));
+    turn(&mut world);
+    assert_eq!(world.server.connections.resumable, [ann.id], "a turn does not take all");
+    ben.say(&ben.bytes(Request::Test));
+    turn(&mut world);
+    assert!(ben.packets().is_empty(), "the second turn was long before it came to ben");
+    turn(&mut world);
+    assert_eq!(ben.packets().len(), 1);
+    assert_eq!(world.server.connections.resumable, [ann.id], "ann has to wait for the fourth");
 }
