@@ -148,6 +148,8 @@ pub const BUFFERS_BYTES_MAX: usize = 512 << 20;
 pub const FREED_BYTES: usize = 1 << 20;
 /// How long after that, in milliseconds: more may be freed meanwhile.
 pub const FREED_MS: u64 = 500;
+/// The shortest time between two times of that, in milliseconds: all that is kept is looked through each time.
+pub const FREED_PAUSE_MS: u64 = 5_000;
 /// What the end of a connection frees beside its buffers, in bytes, as far as it counts for the same.
 pub const FREED_BYTES_OF_CONNECTION: usize = 16 << 10;
 /// Mail handed to a connection at once, in bytes, when what waited is sent after login.

@@ -10,8 +10,9 @@ use crate::cli::settings::Options;
 use crate::id::MonoMillis;
 use crate::limits::{
     BUFFERS_BYTES_MAX, CONTENT_BYTES_BEFORE_LOGIN, FILES_LINGERING, FREED_BYTES, FREED_MS,
-    MESSAGE_BYTES, MONITORED_WAITING, OUTBOX_BYTES_PER_TURN, OUTPUT_BYTES_MAX, PACKETS_PER_TURN,
-    PASSWORDS_WAITING, READ_BYTES_PER_TURN, RELEASE_BYTES, SEARCHES_AT_ONCE, THROTTLED_KEYS,
+    FREED_PAUSE_MS, MESSAGE_BYTES, MONITORED_WAITING, OUTBOX_BYTES_PER_TURN, OUTPUT_BYTES_MAX,
+    PACKETS_PER_TURN, PASSWORDS_WAITING, READ_BYTES_PER_TURN, RELEASE_BYTES, SEARCHES_AT_ONCE,
+    THROTTLED_KEYS,
 };
 
 use super::reports::REPORTS;
@@ -108,6 +109,8 @@ pub(super) const fn connections_max(wanted: usize, possible: usize) -> usize {
 pub(super) struct Freed {
     bytes: usize,
     due: Option<MonoMillis>,
+    /// Not before this is it given back again.
+    not_before: MonoMillis,
 }
 
 impl Freed {
@@ -115,7 +118,7 @@ impl Freed {
     pub(super) fn note(&mut self, bytes: usize, now: MonoMillis) {
         self.bytes += bytes;
         if self.bytes >= FREED_BYTES && self.due.is_none() {
-            self.due = Some(now.plus(FREED_MS));
+            self.due = Some(now.plus(FREED_MS).max(self.not_before));
         }
     }
 
@@ -128,7 +131,7 @@ impl Freed {
     pub(super) fn take_due(&mut self, now: MonoMillis) -> bool {
         let is_due = self.due.is_some_and(|due| due <= now);
         if is_due {
-            *self = Self::default();
+            *self = Self { not_before: now.plus(FREED_PAUSE_MS), ..Self::default() };
         }
         is_due
     }
@@ -208,5 +211,22 @@ mod tests {
         assert!(freed.take_due(due) && !freed.take_due(due));
         freed.note(1, due);
         assert_eq!(freed.due(), None);
+    }
+
+    #[test]
+    fn what_was_freed_is_not_given_back_again_and_again() {
+        let mut freed = Freed::default();
+        let mut now = MonoMillis(5);
+        let mut times = Vec::new();
+        // A MiB is freed every tenth of a second, in half a minute.
+        for _ in 0..300 {
+            freed.note(FREED_BYTES, now);
+            if freed.take_due(now) {
+                times.push(now);
+            }
+            now = now.plus(100);
+        }
+        let waits = times.windows(2).map(|times| times[1].since(times[0]));
+        assert!(waits.eq([FREED_PAUSE_MS; 5]), "{times:?}");
     }
 }

@@ -15,7 +15,7 @@ use crate::codec::profile::Profile;
 use crate::codec::secret::Secret;
 use crate::id::ServiceNumber;
 use crate::limits::{
-    MAIL_BYTES_PER_STEP, OUTBOX_BYTES_PER_TURN, PACKETS_EACH_MAX, POSTED_PER_TURN,
+    FREED_BYTES, MAIL_BYTES_PER_STEP, OUTBOX_BYTES_PER_TURN, PACKETS_EACH_MAX, POSTED_PER_TURN,
 };
 use crate::log::Durability;
 use crate::wire::client::Account;
@@ -52,6 +52,7 @@ impl World {
         };
         options.settings.registrations = 0;
         options.settings.connections = 0;
+        options.settings.requests_per_second = 0;
         let server = Server::open(&options, &mut |_| ()).unwrap();
         let address = server.addresses().unwrap()[0];
         Self { server, reports: Reports::new(), address, _folder: folder }
@@ -206,4 +207,25 @@ fn who_was_passed_over_in_a_long_turn_comes_first_in_the_next() {
     turn(&mut world);
     assert_eq!(ben.packets().len(), 1);
     assert_eq!(world.server.connections.resumable, [ann.id], "ann has to wait for the fourth");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_is_given_back_in_a_turn_to_which_nothing_comes() {
+    let mut world = World::start();
+    let mut ann = world.user();
+    world.server.freed.note(FREED_BYTES, world.server.now.mono);
+    let due = world.server.freed.due().unwrap();
+    // Somebody says something again and again, until after it is due.
+    while world.server.now.mono <= due {
+        ann.say(&ann.bytes(Request::Test));
+        world.turn();
+    }
+    assert!(world.server.freed.due().is_some());
+    // So is a password's verdict announced.
+    world.server.poller.notify().unwrap();
+    world.turn();
+    assert!(world.server.freed.due().is_some());
+    world.turn();
+    assert_eq!(world.server.freed.due(), None);
 }
