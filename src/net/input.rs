@@ -17,7 +17,7 @@ use crate::limits::{
     ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, FILES_LINGERING, FLUSH_MS, LINGER_MS, OUTBOX_BYTES_PER_TURN,
     OUTPUT_BYTES_HIGH, OUTPUT_BYTES_LOW, POSTED_PER_TURN, SHUTDOWN_MS,
 };
-use crate::wire::{Frame, RequestType, cut};
+use crate::wire::{Frame, RequestType, cut, may_have_password};
 
 /// What is due with a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -194,7 +194,8 @@ impl Server {
         }
     }
 
-    /// Reads once, into the buffer that all connections share; what is left of it goes into the connection's own.
+    /// Reads once, into the buffer that all connections share; what is left of it goes into the connection's own. No
+    /// password stays in the shared one, and of the connection's own it is known whether there is one in it.
     fn read(&mut self, id: ConnectionId) {
         let mut buffer = mem::take(&mut self.buffer);
         if let Some((connection, spares)) = self.connections.get_with_spares(id) {
@@ -214,16 +215,17 @@ impl Server {
                 Came::Bytes(count) => {
                     connection.came = self.now.mono;
                     if phase != Phase::Open {
-                        // What comes after the end is thrown away.
+                        // What comes after the end is thrown away, whatever it is.
+                        buffer[..count].zeroize();
                     } else if connection.input.is_empty() {
                         let taken = self.hand_in(id, &mut buffer[..count]);
-                        if let Some((connection, spares)) = self.connections.get_with_spares(id) {
-                            connection.input.push(&buffer[taken..count], spares);
-                        }
-                        self.wipe_before_login(id, &mut buffer[taken..count]);
+                        self.keep(id, &mut buffer[taken..count]);
                     } else {
                         connection.input.push(&buffer[..count], spares);
-                        self.wipe_before_login(id, &mut buffer[..count]);
+                        if may_have_password(connection.input.waiting()) {
+                            connection.input.keep_secret();
+                            buffer[..count].zeroize();
+                        }
                         self.go_on(id);
                     }
                 }
@@ -232,10 +234,20 @@ impl Server {
         self.buffer = buffer;
     }
 
-    /// What comes before a login has a password in it, most of the time, and was put elsewhere.
-    fn wipe_before_login(&self, id: ConnectionId, bytes: &mut [u8]) {
-        if self.engine.sessionless_since(id).is_some() {
-            bytes.zeroize();
+    /// Keeps what is left of a read, which is nothing where all packets were whole and taken.
+    fn keep(&mut self, id: ConnectionId, rest: &mut [u8]) {
+        if rest.is_empty() {
+            return;
+        }
+        let is_secret = may_have_password(rest);
+        if let Some((connection, spares)) = self.connections.get_with_spares(id) {
+            connection.input.push(rest, spares);
+            if is_secret {
+                connection.input.keep_secret();
+            }
+        }
+        if is_secret {
+            rest.zeroize();
         }
     }
 
@@ -267,12 +279,13 @@ impl Server {
     }
 
     /// Hands packets to the engine until one has to wait or is not complete. Answers how many bytes are
-    /// done with. Those with a password in them are wiped.
+    /// done with. Packets with a password in them are wiped, and so is what nobody will look at.
     fn hand_in(&mut self, id: ConnectionId, bytes: &mut [u8]) -> usize {
         let mut taken = 0;
         let mut packets = 0;
         loop {
             if self.engine.is_closing(id) {
+                bytes[taken..].zeroize();
                 return bytes.len();
             }
             if !self.engine.is_ready(id) {
@@ -299,6 +312,7 @@ impl Server {
                 }
                 Err(error) => {
                     self.hand(Input::FrameError { connection: id, error });
+                    bytes[taken..].zeroize();
                     return bytes.len();
                 }
             }
