@@ -10,6 +10,7 @@ use oicq::codec::profile::Profile;
 use oicq::codec::secret::Secret;
 use oicq::wire::client::Account;
 use oicq::wire::{Code, Request};
+use serde_json::Value;
 
 use crate::live::{Client, PASSWORD, Script, Server, log_in, register, result, tool, wait_for};
 
@@ -50,6 +51,24 @@ fn a_hash_of_another_cost_is_made_anew_when_its_user_logs_in() {
     assert!(rehashed().contains(r#"10001 "ann", the same password"#));
     assert_eq!(costs(&data), ["m=16,t=2,p=1", "m=16,t=2,p=1", "m=8,t=1,p=1"]);
     assert!(costs(&data.join("black-box")).is_empty());
+    // The nearest login is the first one.
+    let asked = ["login", "10001", "2003-01-01"];
+    let (_, told, errors) = tool("why", &data, &asked);
+    let lines: Vec<_> = told.lines().collect();
+    let events = rehashed();
+    let seq = events.split_whitespace().next().unwrap();
+    assert!(lines.len() == 2 && lines[0].contains("accepted"), "{told}{errors}");
+    let anew = format!(r#"  10001 "ann": the password was hashed anew, event {seq}"#);
+    assert!(lines[1].ends_with(&anew), "{told}");
+    let (_, told, _) = tool("why", &data, &[&asked[..], &["--format", "json"]].concat());
+    let objects: Vec<Value> =
+        told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let step = lines[1].split_whitespace().next().unwrap();
+    assert_eq!(
+        ["what", "user", "seq", "step"].map(|name| objects[1][name].to_string()),
+        [r#""rehashed""#, "10001", seq, step]
+    );
+    assert!(objects[1]["time"].is_string() && objects[1].as_object().unwrap().len() == 5);
 
     let mut server = server.crash();
     let (_session, _) = server.back(ann);
