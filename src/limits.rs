@@ -108,7 +108,7 @@ pub const PACKETS_PER_TURN: usize = 4_096;
 /// How long taking in the packets of a turn may last: where it was longer, the next turn takes fewer.
 pub const TURN_MS: u64 = 5;
 /// Output of a turn, in bytes, after which no further packet is taken in it: bounds what is held back until the turn
-/// is on disk.
+/// is on disk. Half of it is for what waited, such as mail, until there was room for it.
 pub const OUTBOX_BYTES_PER_TURN: usize = 16 << 20;
 /// Messages posted in one turn, after which no further packet is taken in it: a broadcast is as much work
 /// as it has receivers.
@@ -141,13 +141,15 @@ pub const OUTPUT_BYTES_LOW: usize = 64 * 1_024;
 /// largest, with what one step sends of all that waits.
 pub const OUTPUT_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 /// Memory for what waits of all connections, their input and their output, in bytes: beyond it those that have the most
-/// of it are given up. A thousand clients may be as slow as one may be.
+/// of it are given up, however little that is. A thousand clients may be as slow as one may be.
 pub const BUFFERS_BYTES_MAX: usize = 512 << 20;
 /// Memory that was freed, in bytes, from which on it is given back to the system, at a time when there is nothing else
 /// to do: the allocator would keep it.
 pub const FREED_BYTES: usize = 1 << 20;
 /// How long after that, in milliseconds: more may be freed meanwhile.
 pub const FREED_MS: u64 = 500;
+/// The shortest time between two times of that, in milliseconds: all that is kept is looked through each time.
+pub const FREED_PAUSE_MS: u64 = 5_000;
 /// What the end of a connection frees beside its buffers, in bytes, as far as it counts for the same.
 pub const FREED_BYTES_OF_CONNECTION: usize = 16 << 10;
 /// Mail handed to a connection at once, in bytes, when what waited is sent after login.
@@ -171,11 +173,17 @@ pub const PASSWORD_MEMORY_KIB: u32 = 19_456;
 /// Argon2id's passes for new passwords, unless told otherwise.
 pub const PASSWORD_PASSES: u32 = 2;
 
-/// The most memory in KiB that a hash may cost, be it a new one or one from the log: one is worked on at a time, and a
-/// log that was tampered with shall not take the machine's memory.
+/// The most memory in KiB that a new hash may cost: one is worked on at a time.
 pub const PASSWORD_MEMORY_KIB_MAX: u32 = 1 << 18;
-/// The most memory in KiB times passes that a hash may cost: about a second, in which nobody else can log in.
+/// The most memory in KiB times passes that a new hash may cost: about a second, in which nobody else can log in.
 pub const PASSWORD_WORK_KIB_MAX: u64 = 1 << 20;
+/// The most memory in KiB that a hash on record may cost. Earlier servers made them at whatever cost they were told:
+/// the dearest that are recommended anywhere are 2 GiB (RFC 9106), and 1 GiB with 4 passes (libsodium). What is
+/// beyond that was made by nobody; a log that was tampered with shall not take the machine's memory.
+pub const RECORDED_MEMORY_KIB_MAX: u32 = 1 << 21;
+/// The most memory in KiB times passes that a hash on record may cost: some seconds, once for each user, whose hash is
+/// then made anew.
+pub const RECORDED_WORK_KIB_MAX: u64 = 1 << 22;
 
 /// Bytes of the latest input that are kept for replay, unless told otherwise: some minutes of a busy server,
 /// days of a small one.
@@ -208,6 +216,8 @@ const _: () = {
     );
     assert!(PASSWORD_MEMORY_KIB <= PASSWORD_MEMORY_KIB_MAX);
     assert!(PASSWORD_MEMORY_KIB as u64 * PASSWORD_PASSES as u64 <= PASSWORD_WORK_KIB_MAX);
+    assert!(PASSWORD_MEMORY_KIB_MAX <= RECORDED_MEMORY_KIB_MAX);
+    assert!(PASSWORD_WORK_KIB_MAX <= RECORDED_WORK_KIB_MAX);
     // A message and its header fields fit the content of a session's packet, and so does a piece of a file.
     assert!(MESSAGE_BYTES + 16 < CONTENT_BYTES_IN_SESSION as usize);
     // A receiver and its sequence number have 12 bytes in a delivery.

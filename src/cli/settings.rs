@@ -9,8 +9,8 @@ use crate::black_box::Texts;
 use crate::engine::Settings;
 use crate::limits::{
     BLACK_BOX_BYTES, IDLE_TIMEOUT_MS, LOGIN_TIMEOUT_MS, PASSWORD_MEMORY_KIB,
-    PASSWORD_MEMORY_KIB_MAX, PASSWORD_PASSES, PASSWORD_WORK_KIB_MAX, SEGMENT_BYTES,
-    SLOW_TIMEOUT_MS,
+    PASSWORD_MEMORY_KIB_MAX, PASSWORD_PASSES, PASSWORD_WORK_KIB_MAX, RECORDED_MEMORY_KIB_MAX,
+    RECORDED_WORK_KIB_MAX, SEGMENT_BYTES, SLOW_TIMEOUT_MS,
 };
 use crate::log::Durability;
 
@@ -86,11 +86,21 @@ impl Default for Cost {
 }
 
 impl Cost {
-    /// Whether a server takes it on, for a new hash or for one that it is to compare with.
+    /// Whether a server takes it on for every new hash.
     #[must_use]
     pub fn is_bearable(self) -> bool {
-        self.memory_kib <= PASSWORD_MEMORY_KIB_MAX
-            && u64::from(self.memory_kib) * u64::from(self.passes) <= PASSWORD_WORK_KIB_MAX
+        self.is_within(PASSWORD_MEMORY_KIB_MAX, PASSWORD_WORK_KIB_MAX)
+    }
+
+    /// Whether a server takes it on for a hash on record, which it compares with once and makes anew.
+    #[must_use]
+    pub fn is_bearable_once(self) -> bool {
+        self.is_within(RECORDED_MEMORY_KIB_MAX, RECORDED_WORK_KIB_MAX)
+    }
+
+    fn is_within(self, memory_kib_max: u32, work_kib_max: u64) -> bool {
+        self.memory_kib <= memory_kib_max
+            && u64::from(self.memory_kib) * u64::from(self.passes) <= work_kib_max
     }
 
     /// The same for Argon2, which cannot be run with all of them.
@@ -116,6 +126,14 @@ mod tests {
         let is_bearable = |memory_kib, passes| Cost { memory_kib, passes }.is_bearable();
         assert!(Cost::default().is_bearable() && is_bearable(8, 1) && is_bearable(1 << 18, 4));
         assert!(!is_bearable((1 << 18) + 1, 1) && !is_bearable(1 << 18, 5));
+        assert!(!is_bearable(8, u32::MAX) && !is_bearable(u32::MAX, u32::MAX));
+    }
+
+    #[test]
+    fn a_hash_on_record_may_be_as_dear_as_anybody_recommends() {
+        let is_bearable = |memory_kib, passes| Cost { memory_kib, passes }.is_bearable_once();
+        assert!(is_bearable(1 << 21, 1) && is_bearable(1 << 20, 4) && is_bearable(8, 1 << 19));
+        assert!(!is_bearable((1 << 21) + 1, 1) && !is_bearable(1 << 20, 5));
         assert!(!is_bearable(8, u32::MAX) && !is_bearable(u32::MAX, u32::MAX));
     }
 }

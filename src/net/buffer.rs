@@ -2,7 +2,9 @@
 //!
 //! Owns appending at one end and taking from the other without moving all of it each time. It never
 //! holds memory while it is empty, which is what most connections' buffers are, most of the time. How much all of them
-//! hold is known at any moment.
+//! hold is known at any moment. Memory in which a password may have stood is wiped before anybody else gets it.
+
+use zeroize::Zeroize as _;
 
 /// The spare memory that is kept for the next buffers, in vectors.
 const SPARES: usize = 64;
@@ -15,7 +17,10 @@ const CUT_BYTES_MIN: usize = 4 * 1_024;
 #[derive(Default, Debug)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    taken: usize,
+    /// How many of them are taken: few enough for a number that leaves room for what follows.
+    taken: u32,
+    /// A password may stand in its memory, until it is empty.
+    is_secret: bool,
 }
 
 /// The memory of buffers that became empty, for those that become filled: between two turns hardly
@@ -61,7 +66,7 @@ impl Spares {
 impl Buffer {
     /// How many bytes wait.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() - self.taken
+        self.bytes.len() - self.taken as usize
     }
 
     /// Whether no byte waits.
@@ -76,12 +81,17 @@ impl Buffer {
 
     /// All bytes that wait.
     pub(super) fn waiting(&self) -> &[u8] {
-        &self.bytes[self.taken..]
+        &self.bytes[self.taken as usize..]
     }
 
     /// The same, to be wiped when they are done with.
     pub(super) fn waiting_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.taken..]
+        &mut self.bytes[self.taken as usize..]
+    }
+
+    /// There may be a password among the bytes that wait. To be said before more of them come.
+    pub(super) const fn keep_secret(&mut self) {
+        self.is_secret = true;
     }
 
     /// Appends bytes.
@@ -92,6 +102,8 @@ impl Buffer {
         let before = self.held();
         if before == 0 {
             self.bytes = spares.spares.pop().unwrap_or_default();
+        } else if self.is_secret && before - self.bytes.len() < bytes.len() {
+            self.move_to((self.len() + bytes.len()).max(before * 2));
         }
         self.bytes.extend_from_slice(bytes);
         spares.grown(before, self.held());
@@ -100,15 +112,23 @@ impl Buffer {
     /// Takes bytes off the front.
     pub(super) fn take(&mut self, count: usize, spares: &mut Spares) {
         debug_assert!(count <= self.len(), "only what waits is taken");
-        self.taken += count.min(self.len());
-        if self.is_empty() {
-            self.clear(spares);
-        } else if self.taken >= CUT_BYTES_MIN && self.taken * 2 >= self.bytes.len() {
-            self.bytes.drain(..self.taken);
+        if count >= self.len() {
+            return self.clear(spares);
+        }
+        let taken = self.taken as usize + count;
+        let is_much = taken >= CUT_BYTES_MIN && taken * 2 >= self.bytes.len();
+        if let Some(taken) = u32::try_from(taken).ok().filter(|_| !is_much) {
+            self.taken = taken;
+        } else {
+            self.bytes.drain(..taken);
             self.taken = 0;
             let before = self.held();
             if before > SPARE_BYTES_MAX && before / 4 > self.bytes.len() {
-                self.bytes.shrink_to(before / 2);
+                if self.is_secret {
+                    self.move_to(before / 2);
+                } else {
+                    self.bytes.shrink_to(before / 2);
+                }
                 spares.shrunk(before, self.held());
             }
         }
@@ -118,6 +138,9 @@ impl Buffer {
     pub(super) fn clear(&mut self, spares: &mut Spares) {
         let mut bytes = std::mem::take(&mut self.bytes);
         self.taken = 0;
+        if std::mem::take(&mut self.is_secret) {
+            bytes.zeroize();
+        }
         if spares.spares.len() < SPARES && (1..=SPARE_BYTES_MAX).contains(&bytes.capacity()) {
             spares.held -= bytes.capacity();
             bytes.clear();
@@ -125,6 +148,15 @@ impl Buffer {
         } else {
             spares.shrunk(bytes.capacity(), 0);
         }
+    }
+
+    /// Goes on in other memory, and leaves nothing in the one before: a vector that grows leaves all of it.
+    fn move_to(&mut self, capacity: usize) {
+        let mut bytes = Vec::with_capacity(capacity);
+        bytes.extend_from_slice(self.waiting());
+        self.bytes.zeroize();
+        self.bytes = bytes;
+        self.taken = 0;
     }
 }
 
@@ -191,5 +223,24 @@ mod tests {
         assert!(one.held() <= 2 * SPARE_BYTES_MAX, "{}", one.held());
         two.take(4 << 10, &mut spares);
         assert_eq!(spares.held(), one.held());
+    }
+
+    #[test]
+    fn a_buffer_with_a_password_in_it_holds_the_same_bytes_wherever_it_moves() {
+        let (mut open, mut secret) = (Buffer::default(), Buffer::default());
+        let mut spares = Spares::default();
+        secret.keep_secret();
+        for round in 1..60_u8 {
+            for buffer in [&mut open, &mut secret] {
+                buffer.push(&vec![round; usize::from(round) * 997], &mut spares);
+                let taken = buffer.len() / 3 * 2;
+                buffer.take(if round % 8 == 0 { taken } else { 100 }, &mut spares);
+            }
+            assert_eq!(spares.held(), open.held() + secret.held());
+            assert_eq!(open.waiting(), secret.waiting(), "{round}");
+        }
+        open.clear(&mut spares);
+        secret.clear(&mut spares);
+        assert_eq!(spares.held(), 0);
     }
 }

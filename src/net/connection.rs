@@ -37,6 +37,8 @@ pub(super) enum Pause {
     None,
     /// The connection has had its share of this turn.
     Turn,
+    /// It has had nothing of it, for the turn was long before.
+    PassedOver,
     /// The engine does something else for the connection first.
     Engine,
     /// Too much output waits: the client must take some of it first.
@@ -290,7 +292,8 @@ mod tests {
     fn nothing_is_read_while_the_next_packet_has_to_wait() {
         let (mut connection, _there) = pair();
         assert_eq!(wants(&connection), (true, false));
-        for pause in [Pause::Turn, Pause::Engine, Pause::Output, Pause::Receiver(ConnectionId(1))] {
+        let receiver = Pause::Receiver(ConnectionId(1));
+        for pause in [Pause::Turn, Pause::PassedOver, Pause::Engine, Pause::Output, receiver] {
             connection.pause = pause;
             assert_eq!(wants(&connection), (false, false), "{pause:?}");
         }

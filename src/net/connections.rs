@@ -28,6 +28,9 @@ pub(super) struct Connections {
     touched: Vec<ConnectionId>,
     /// Something happened to them in a turn that is over: they are settled once it is on disk.
     pub(super) held: Vec<ConnectionId>,
+    /// They have input left of which nothing was taken in this turn, since it was long before it came to them: they
+    /// come first in the next one.
+    pub(super) passed_over: Vec<ConnectionId>,
     /// They have input left that can be gone on with in the next turn.
     pub(super) resumable: Vec<ConnectionId>,
     /// There is room for more of their mail.
@@ -53,6 +56,7 @@ impl Connections {
             spares: Spares::default(),
             touched: Vec::new(),
             held: Vec::new(),
+            passed_over: Vec::new(),
             resumable: Vec::new(),
             roomy: Vec::new(),
             slow: Vec::new(),
@@ -73,24 +77,28 @@ impl Connections {
         Ok(id)
     }
 
-    /// Gives up those that hold the most memory for what waits, where all of them together hold more than they may,
-    /// until a good part of it is free. Whoever is given up so has left untaken what it was sent.
+    /// Gives up those that hold the most memory for what waits, where all of them together hold more than they may.
     pub(super) fn give_up_largest(&mut self) {
-        let mut held = self.spares.held();
-        if held <= BUFFERS_BYTES_MAX {
+        self.give_up_beyond(BUFFERS_BYTES_MAX);
+    }
+
+    /// Those that hold much go until a quarter of the memory is free, and where they are not enough, of the others as
+    /// many as it takes to free a sixteenth: they may only be in the middle of a packet. As much has to come in before
+    /// all are looked through again.
+    fn give_up_beyond(&mut self, bytes_max: usize) {
+        if self.spares.held() <= bytes_max {
             return;
         }
-        let living = self.slab.iter().filter(|(_, connection)| !connection.gone);
-        let mut largest: Vec<_> = living
-            .map(|(key, connection)| (connection.held(), ConnectionId(key)))
-            .filter(|(bytes, _)| *bytes > OUTPUT_BYTES_LOW)
-            .collect();
+        let all = self.slab.iter();
+        let holding = all.map(|(key, connection)| (connection.held(), ConnectionId(key)));
+        let mut largest: Vec<_> = holding.filter(|(bytes, _)| *bytes > 0).collect();
         largest.sort_unstable();
-        while held > BUFFERS_BYTES_MAX / 4 * 3
-            && let Some((bytes, id)) = largest.pop()
-        {
-            ::log::info!("connection {id} leaves {bytes} bytes waiting, the most, and is given up");
-            held -= bytes;
+        while let Some((bytes, id)) = largest.pop() {
+            let part = if bytes > OUTPUT_BYTES_LOW { 4 } else { 16 };
+            if self.spares.held() <= bytes_max - bytes_max / part {
+                return;
+            }
+            ::log::info!("connection {id} has {bytes} bytes waiting, the most, and is given up");
             self.give_up(id);
         }
     }
@@ -99,8 +107,8 @@ impl Connections {
     pub(super) fn let_go(&mut self) {
         self.spares.let_go();
         self.slab.shrink_to_fit();
-        let Self { touched, held, resumable, roomy, slow, gone, .. } = self;
-        for list in [touched, held, resumable, roomy, slow, gone] {
+        let Self { touched, held, passed_over, resumable, roomy, slow, gone, .. } = self;
+        for list in [touched, held, passed_over, resumable, roomy, slow, gone] {
             list.shrink_to_fit();
         }
     }
@@ -141,7 +149,7 @@ impl Connections {
 
     /// Whether something is to be done that no event announces.
     pub(super) fn has_work(&self) -> bool {
-        let lists = [&self.resumable, &self.roomy, &self.slow, &self.gone];
+        let lists = [&self.passed_over, &self.resumable, &self.roomy, &self.slow, &self.gone];
         lists.iter().any(|list| !list.is_empty())
     }
 
@@ -164,11 +172,23 @@ impl Connections {
         }
     }
 
+    /// Those that have input left since an earlier turn, in the order in which they are gone on with.
+    pub(super) fn take_resumable(&mut self) -> impl Iterator<Item = ConnectionId> + use<> {
+        let passed_over = std::mem::take(&mut self.passed_over);
+        passed_over.into_iter().chain(std::mem::take(&mut self.resumable))
+    }
+
+    /// How many there are of them.
+    pub(super) const fn resumable_count(&self) -> usize {
+        self.passed_over.len() + self.resumable.len()
+    }
+
     /// Leaves the connection's next packet where it is.
     pub(super) fn pause(&mut self, id: ConnectionId, pause: Pause) {
         match pause {
             // The engine says when it is ready, and output that is taken is seen when it is.
             Pause::None | Pause::Engine | Pause::Output => {}
+            Pause::PassedOver => self.passed_over.push(id),
             Pause::Turn => self.resumable.push(id),
             Pause::Receiver(receiver) => {
                 if let Some(receiver) = self.get(receiver) {
@@ -242,10 +262,12 @@ impl Connections {
         true
     }
 
-    /// Gives the connection up: it is over, whatever it was doing.
+    /// Gives the connection up: it is over, whatever it was doing. The memory for what waited is free at once.
     pub(super) fn give_up(&mut self, id: ConnectionId) {
-        let Some(connection) = self.get(id) else { return };
+        let Some((connection, spares)) = self.get_with_spares(id) else { return };
         connection.gone = true;
+        connection.input.clear(spares);
+        connection.output.clear(spares);
         self.gone.push(id);
     }
 
@@ -300,5 +322,70 @@ impl Connections {
         if let Some(connection) = self.slab.get_mut(id.0) {
             self.looks.set(id, &mut connection.look, due);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const KIB: usize = 1 << 10;
+    const NOW: MonoMillis = MonoMillis(5);
+
+    /// Connections that hold so many bytes each, as input and as output by turns, and their other ends.
+    fn holding(all: &[usize]) -> (Connections, Vec<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut connections = Connections::new(Arc::new(Poller::new().unwrap()));
+        let connect = |(at, bytes): (usize, &usize)| {
+            let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let id = connections.add(listener.accept().unwrap().0, NOW).unwrap();
+            let (connection, spares) = connections.get_with_spares(id).unwrap();
+            let buffer = if at % 2 == 0 { &mut connection.input } else { &mut connection.output };
+            buffer.push(&vec![7; *bytes], spares);
+            there
+        };
+        let others = all.iter().enumerate().map(connect).collect();
+        (connections, others)
+    }
+
+    /// What those hold that are given up where all together may hold so many bytes.
+    fn given_up(all: &[usize], bytes_max: usize) -> Vec<usize> {
+        let (mut connections, _others) = holding(all);
+        connections.give_up_beyond(bytes_max);
+        let held: usize = connections.slab.iter().map(|(_, connection)| connection.held()).sum();
+        assert!(held <= bytes_max && held == connections.spares.held(), "{held}");
+        let gone = std::mem::take(&mut connections.gone);
+        connections.give_up_beyond(bytes_max);
+        assert!(connections.gone.is_empty(), "once is enough");
+        gone.iter().map(|id| all[id.0]).collect()
+    }
+
+    #[test]
+    fn nobody_is_given_up_while_all_may_hold_what_they_hold() {
+        assert_eq!(given_up(&[300 * KIB, 60 * KIB, 0], 360 * KIB), [0; 0]);
+    }
+
+    #[test]
+    fn those_that_hold_the_most_are_given_up_first_whatever_it_is() {
+        let all = [100 * KIB, 10 * KIB, 300 * KIB, 200 * KIB, 0];
+        assert_eq!(given_up(&all, 609 * KIB), [300 * KIB]);
+        assert_eq!(given_up(&all, 350 * KIB), [300 * KIB, 200 * KIB]);
+    }
+
+    #[test]
+    fn where_many_hold_little_so_many_of_them_are_given_up_as_it_takes() {
+        // Each of them holds less than what is much.
+        let all = [[0, 63 * KIB].repeat(65), vec![33 * KIB]].concat();
+        let gone = given_up(&all, 4 << 20);
+        assert_eq!(gone, [63 * KIB; 5], "of {} KiB", 65 * 63 + 33);
+        // Those that hold much go first, and further than that.
+        let all = [[60 * KIB].repeat(30), [80 * KIB].repeat(30)].concat();
+        let gone = given_up(&all, 4 << 20);
+        assert_eq!(gone, [80 * KIB; 15]);
+        let all = [[60 * KIB].repeat(70), [80 * KIB].repeat(2)].concat();
+        let gone = given_up(&all, 4 << 20);
+        assert_eq!(gone, [[80 * KIB].repeat(2), [60 * KIB].repeat(6)].concat());
     }
 }

@@ -15,9 +15,9 @@ use crate::engine::{Input, Overdue};
 use crate::id::{ConnectionId, MonoMillis};
 use crate::limits::{
     ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, FILES_LINGERING, FLUSH_MS, LINGER_MS, OUTBOX_BYTES_PER_TURN,
-    OUTPUT_BYTES_HIGH, POSTED_PER_TURN, SHUTDOWN_MS,
+    OUTPUT_BYTES_HIGH, OUTPUT_BYTES_LOW, POSTED_PER_TURN, SHUTDOWN_MS,
 };
-use crate::wire::{Frame, RequestType, cut};
+use crate::wire::{Frame, RequestType, cut, may_have_password};
 
 /// What is due with a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,9 +40,10 @@ impl Server {
             self.report_listeners(true);
             (0..self.listeners.len()).for_each(|at| self.accept(at));
         }
-        self.pace.begin(self.connections.resumable.len() + reports.iter().count());
+        self.hand_room();
+        self.pace.begin(self.connections.resumable_count() + reports.iter().count());
         // Those that have waited since an earlier turn come before those that have just been reported.
-        for id in mem::take(&mut self.connections.resumable) {
+        for id in self.connections.take_resumable() {
             self.resume(id);
         }
         for report in reports.iter() {
@@ -51,12 +52,6 @@ impl Server {
                 KEY_WATCH => self.look_for_base(),
                 KEY_LISTENERS.. => self.accept(report.key - KEY_LISTENERS),
                 _ => self.handle_report(report),
-            }
-        }
-        for id in mem::take(&mut self.connections.roomy) {
-            self.connections.touch(id);
-            if self.connections.get(id).is_some() && self.engine.wants_room(id) {
-                self.hand(Input::Room { connection: id });
             }
         }
         for id in mem::take(&mut self.connections.slow) {
@@ -83,6 +78,23 @@ impl Server {
             self.hand(Input::End { connection: id });
         }
         gone
+    }
+
+    /// Sends more to those who have room for it, as far as that is half of what a turn may send: the other half is for
+    /// what comes in, so that neither keeps the other waiting. Who is left has room in the next turn, before others.
+    fn hand_room(&mut self) {
+        let mut roomy = mem::take(&mut self.connections.roomy).into_iter();
+        while self.engine.poll_outbox().len() < OUTBOX_BYTES_PER_TURN / 2
+            && let Some(id) = roomy.next()
+        {
+            self.connections.touch(id);
+            // Something else may have been sent to it meanwhile.
+            let has_room = self.output_waiting(id) < OUTPUT_BYTES_LOW;
+            if has_room && self.connections.get(id).is_some() && self.engine.wants_room(id) {
+                self.hand(Input::Room { connection: id });
+            }
+        }
+        self.connections.roomy = roomy.collect();
     }
 
     fn look_for_base(&mut self) {
@@ -181,7 +193,8 @@ impl Server {
         }
     }
 
-    /// Reads once, into the buffer that all connections share; what is left of it goes into the connection's own.
+    /// Reads once, into the buffer that all connections share; what is left of it goes into the connection's own. No
+    /// password stays in the shared one, and of the connection's own it is known whether there is one in it.
     fn read(&mut self, id: ConnectionId) {
         let mut buffer = mem::take(&mut self.buffer);
         if let Some((connection, spares)) = self.connections.get_with_spares(id) {
@@ -201,16 +214,17 @@ impl Server {
                 Came::Bytes(count) => {
                     connection.came = self.now.mono;
                     if phase != Phase::Open {
-                        // What comes after the end is thrown away.
+                        // What comes after the end is thrown away, whatever it is.
+                        buffer[..count].zeroize();
                     } else if connection.input.is_empty() {
                         let taken = self.hand_in(id, &mut buffer[..count]);
-                        if let Some((connection, spares)) = self.connections.get_with_spares(id) {
-                            connection.input.push(&buffer[taken..count], spares);
-                        }
-                        self.wipe_before_login(id, &mut buffer[taken..count]);
+                        self.keep(id, &mut buffer[taken..count]);
                     } else {
                         connection.input.push(&buffer[..count], spares);
-                        self.wipe_before_login(id, &mut buffer[..count]);
+                        if may_have_password(connection.input.waiting()) {
+                            connection.input.keep_secret();
+                            buffer[..count].zeroize();
+                        }
                         self.go_on(id);
                     }
                 }
@@ -219,10 +233,20 @@ impl Server {
         self.buffer = buffer;
     }
 
-    /// What comes before a login has a password in it, most of the time, and was put elsewhere.
-    fn wipe_before_login(&self, id: ConnectionId, bytes: &mut [u8]) {
-        if self.engine.sessionless_since(id).is_some() {
-            bytes.zeroize();
+    /// Keeps what is left of a read, which is nothing where all packets were whole and taken.
+    fn keep(&mut self, id: ConnectionId, rest: &mut [u8]) {
+        if rest.is_empty() {
+            return;
+        }
+        let is_secret = may_have_password(rest);
+        if let Some((connection, spares)) = self.connections.get_with_spares(id) {
+            connection.input.push(rest, spares);
+            if is_secret {
+                connection.input.keep_secret();
+            }
+        }
+        if is_secret {
+            rest.zeroize();
         }
     }
 
@@ -254,12 +278,13 @@ impl Server {
     }
 
     /// Hands packets to the engine until one has to wait or is not complete. Answers how many bytes are
-    /// done with. Those with a password in them are wiped.
+    /// done with. Packets with a password in them are wiped, and so is what nobody will look at.
     fn hand_in(&mut self, id: ConnectionId, bytes: &mut [u8]) -> usize {
         let mut taken = 0;
         let mut packets = 0;
         loop {
             if self.engine.is_closing(id) {
+                bytes[taken..].zeroize();
                 return bytes.len();
             }
             if !self.engine.is_ready(id) {
@@ -286,6 +311,7 @@ impl Server {
                 }
                 Err(error) => {
                     self.hand(Input::FrameError { connection: id, error });
+                    bytes[taken..].zeroize();
                     return bytes.len();
                 }
             }
@@ -297,7 +323,7 @@ impl Server {
         let is_long = self.engine.posted() >= POSTED_PER_TURN
             || self.engine.poll_outbox().len() >= OUTBOX_BYTES_PER_TURN;
         if packets >= self.pace.each() || is_long {
-            return Pause::Turn;
+            return if packets > 0 { Pause::Turn } else { Pause::PassedOver };
         }
         if self.is_behind(id) {
             return Pause::Output;

@@ -202,7 +202,11 @@ impl<S: Storage> Journal<S> {
         self.broken.get().is_some()
     }
 
-    fn check(&self) -> Result<(), Failed> {
+    /// Whether the log is still believed.
+    ///
+    /// # Errors
+    /// What has failed first since the journal was opened.
+    pub fn check(&self) -> Result<(), Failed> {
         self.broken.get().cloned().map_or(Ok(()), Err)
     }
 

@@ -10,8 +10,9 @@ use crate::cli::settings::Options;
 use crate::id::MonoMillis;
 use crate::limits::{
     BUFFERS_BYTES_MAX, CONTENT_BYTES_BEFORE_LOGIN, FILES_LINGERING, FREED_BYTES, FREED_MS,
-    MESSAGE_BYTES, MONITORED_WAITING, OUTBOX_BYTES_PER_TURN, OUTPUT_BYTES_MAX, PACKETS_PER_TURN,
-    PASSWORDS_WAITING, READ_BYTES_PER_TURN, SEARCHES_AT_ONCE, THROTTLED_KEYS,
+    FREED_PAUSE_MS, MESSAGE_BYTES, MONITORED_WAITING, OUTBOX_BYTES_PER_TURN, OUTPUT_BYTES_MAX,
+    PACKETS_PER_TURN, PASSWORDS_WAITING, READ_BYTES_PER_TURN, RELEASE_BYTES, SEARCHES_AT_ONCE,
+    THROTTLED_KEYS,
 };
 
 use super::reports::REPORTS;
@@ -45,20 +46,25 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// By the options of a server, and how many connections the system has files for.
+    /// By the options of a server, how many connections the system has files for, and the memory of the dearest hash
+    /// on record in KiB, which is compared with in memory of its own: 0 where all are made by this server.
     #[must_use]
-    pub fn of(options: &Options, connections_possible: usize) -> Self {
+    pub fn of(options: &Options, connections_possible: usize, recorded_kib: u32) -> Self {
         let settings = &options.settings;
         let connections = connections_max(settings.max_connections, connections_possible);
         let connections = connections as u64;
-        let passwords = u64::from(options.password_cost.memory_kib) * 1_024
+        let cost_kib = options.password_cost.memory_kib;
+        let dear_kib = if recorded_kib > cost_kib { recorded_kib } else { 0 };
+        let passwords = (u64::from(cost_kib) + u64::from(dear_kib)) * 1_024
             + PASSWORDS_WAITING as u64 * u64::from(CONTENT_BYTES_BEFORE_LOGIN);
         // A connection waits for one thing at a time; beside it messages are passed on to it in the turn at hand.
         let connection = CONNECTION_BYTES
             + QUERY_BYTES
             + GROWTH * MESSAGE_BYTES as u64
             + GROWTH * SENT_BYTES * u64::from(settings.mailbox_messages);
+        // The output of a turn, and what is copied of it before those that hold the most are looked for.
         let turn = GROWTH * (OUTBOX_BYTES_PER_TURN + OUTPUT_BYTES_MAX) as u64
+            + GROWTH * (RELEASE_BYTES + OUTPUT_BYTES_MAX) as u64
             + GROWTH * (REPORTS * READ_BYTES_PER_TURN) as u64
             + GROWTH * (PACKETS_PER_TURN * MESSAGE_BYTES) as u64;
         let operators = settings.operators.len() as u64;
@@ -103,6 +109,8 @@ pub(super) const fn connections_max(wanted: usize, possible: usize) -> usize {
 pub(super) struct Freed {
     bytes: usize,
     due: Option<MonoMillis>,
+    /// Not before this is it given back again.
+    not_before: MonoMillis,
 }
 
 impl Freed {
@@ -110,7 +118,7 @@ impl Freed {
     pub(super) fn note(&mut self, bytes: usize, now: MonoMillis) {
         self.bytes += bytes;
         if self.bytes >= FREED_BYTES && self.due.is_none() {
-            self.due = Some(now.plus(FREED_MS));
+            self.due = Some(now.plus(FREED_MS).max(self.not_before));
         }
     }
 
@@ -123,7 +131,7 @@ impl Freed {
     pub(super) fn take_due(&mut self, now: MonoMillis) -> bool {
         let is_due = self.due.is_some_and(|due| due <= now);
         if is_due {
-            *self = Self::default();
+            *self = Self { not_before: now.plus(FREED_PAUSE_MS), ..Self::default() };
         }
         is_due
     }
@@ -141,7 +149,7 @@ mod tests {
     fn bound(change: impl FnOnce(&mut Options)) -> Bound {
         let mut options = Options::default();
         change(&mut options);
-        Bound::of(&options, 20_000)
+        Bound::of(&options, 20_000, 0)
     }
 
     fn with(change: impl FnOnce(&mut Settings)) -> u64 {
@@ -155,9 +163,9 @@ mod tests {
     #[test]
     fn the_bound_follows_from_the_options() {
         // Of 1,000 connections: 89 KiB each, of which 47 are for messages that were sent. In MiB: 512 for what waits
-        // of all, 240 for a turn, 19 and 2 for passwords, 16 for searches, 96 for those who tried too much, and 8.
+        // of all, 264 for a turn, 19 and 2 for passwords, 16 for searches, 96 for those who tried too much, and 8.
         let connections = 1_000 * ((2 + 24 + 16) * 1_024 + 2 * 24 * 1_000);
-        let turn = 2 * (16 + 8) + 2 * 64 + 2 * 32;
+        let turn = 2 * (16 + 8) + 2 * (4 + 8) + 2 * 64 + 2 * 32;
         let others = (512 + turn + 19 + 2 + 16 + 96 + 8) * MIB;
         assert_eq!(with(|_| ()), connections + others);
         // Each of the options counts for what it allows.
@@ -168,10 +176,14 @@ mod tests {
         let dear = Cost { memory_kib: 64 << 10, passes: 1 };
         let more = bound(|options| options.password_cost = dear).bytes - bound(|_| ()).bytes;
         assert_eq!(more, (64 - 19) * MIB);
+        // A hash on record that costs more than new ones do counts beside them.
+        let recorded =
+            |kib| Bound::of(&Options::default(), 20_000, kib).bytes - bound(|_| ()).bytes;
+        assert_eq!([8, 19_456, 64 << 10, 2 << 20].map(recorded), [0, 0, 64 * MIB, 2_048 * MIB]);
         // Where nothing is said, the system's files count.
         assert_eq!(bound(|_| ()).connections, 20_032);
         assert_eq!(bound(|options| options.settings.max_connections = 30_000), bound(|_| ()));
-        let most = Bound::of(&Options::default(), usize::MAX);
+        let most = Bound::of(&Options::default(), usize::MAX, u32::MAX);
         assert_eq!(most.bytes, most.bytes.max(u64::MAX / 2), "it does not wrap");
     }
 
@@ -199,5 +211,22 @@ mod tests {
         assert!(freed.take_due(due) && !freed.take_due(due));
         freed.note(1, due);
         assert_eq!(freed.due(), None);
+    }
+
+    #[test]
+    fn what_was_freed_is_not_given_back_again_and_again() {
+        let mut freed = Freed::default();
+        let mut now = MonoMillis(5);
+        let mut times = Vec::new();
+        // A MiB is freed every tenth of a second, in half a minute.
+        for _ in 0..300 {
+            freed.note(FREED_BYTES, now);
+            if freed.take_due(now) {
+                times.push(now);
+            }
+            now = now.plus(100);
+        }
+        let waits = times.windows(2).map(|times| times[1].since(times[0]));
+        assert!(waits.eq([FREED_PAUSE_MS; 5]), "{times:?}");
     }
 }

@@ -22,6 +22,8 @@ mod passwords;
 mod reports;
 mod signals;
 mod start;
+#[cfg(test)]
+mod tests;
 mod timetable;
 mod watch;
 
@@ -47,7 +49,7 @@ use listener::Listener;
 use memory::{Freed, connections_max};
 use outside::Clock;
 use pace::Pace;
-use passwords::Passwords;
+use passwords::{OnRecord, Passwords};
 use reports::Reports;
 use signals::Signals;
 use start::Start;
@@ -190,7 +192,7 @@ impl Server {
         };
         // Reading the log has taken much that is not needed any more.
         kernel::give_memory_back();
-        ::log::info!("{}", Bound::of(options, possible).beside(memory::held()));
+        tell_memory(options, possible, server.engine.state());
         // A tool may have compacted the log between the reading and the watch.
         server.journal.look_for_base();
         server.begin_turn();
@@ -228,7 +230,8 @@ impl Server {
 
     /// One turn of the loop. What it lets out is committed before.
     fn turn(&mut self, reports: &mut Reports) -> Result<(), ServerError> {
-        let timeout = self.timeout();
+        let has_work = self.has_work();
+        let timeout = if has_work { Some(Duration::ZERO) } else { self.until_deadline() };
         reports.wait(&self.poller, timeout).map_err(ServerError::at("wait for the poller"))?;
         self.now = self.clock.now();
         // Whatever the durability: a sync that has failed ends the server.
@@ -251,7 +254,7 @@ impl Server {
             self.connections.remove(id);
         }
         self.connections.give_up_largest();
-        self.give_back(reports.is_empty());
+        self.give_back(!has_work && reports.is_quiet());
         if self.journal.deadline().is_some_and(|due| due <= self.now.mono) {
             self.journal.housekeep(self.now.mono)?;
         }
@@ -276,19 +279,22 @@ impl Server {
         }
     }
 
-    /// How long the poller may wait: not at all while there is something to do, else until the next deadline.
-    fn timeout(&self) -> Option<Duration> {
-        let has_work = self.engine.has_work() || self.connections.has_work();
+    /// Whether there is something to do that nothing will announce.
+    fn has_work(&self) -> bool {
         let lets_go = self.journal.holds_superseded() && !self.engine.holds_places();
-        if has_work || lets_go || self.journal.is_adopting() {
-            return Some(Duration::ZERO);
-        }
+        let has_work = self.engine.has_work() || self.connections.has_work();
+        has_work || lets_go || self.journal.is_adopting()
+    }
+
+    /// How long the poller may wait where there is nothing to do.
+    fn until_deadline(&self) -> Option<Duration> {
         let deadlines = [
             self.engine.deadline(),
             self.journal.deadline(),
             self.connections.deadlines.first(),
             self.connections.looks.first(),
-            self.freed.due(),
+            // The end of a sync is announced.
+            self.freed.due().filter(|_| !self.journal.is_syncing()),
             self.accepting_from,
             self.stopping.map(|since| since.plus(SHUTDOWN_MS)),
         ];
@@ -296,15 +302,15 @@ impl Server {
         Some(Duration::from_millis(first.since(self.now.mono)))
     }
 
-    /// Gives back to the system what was freed, at a time when nobody waits for anything.
+    /// Gives back to the system what was freed, at a time when nobody waits for anything: in a turn to which nothing
+    /// has come, that leaves nothing to do, and of which nothing is still to reach the disk.
     fn give_back(&mut self, is_quiet: bool) {
-        let Self { engine, journal, connections, freed, now, .. } = self;
-        freed.note(connections.spares.take_freed(), now.mono);
-        let is_quiet = is_quiet && !engine.has_work() && !connections.has_work();
-        if is_quiet && freed.take_due(now.mono) {
-            connections.let_go();
-            engine.let_go();
-            journal.let_go_memory();
+        self.freed.note(self.connections.spares.take_freed(), self.now.mono);
+        let is_quiet = is_quiet && !self.has_work() && !self.journal.is_syncing();
+        if is_quiet && self.freed.take_due(self.now.mono) {
+            self.connections.let_go();
+            self.engine.let_go();
+            self.journal.let_go_memory();
             kernel::give_memory_back();
         }
     }
@@ -362,6 +368,8 @@ impl Server {
         if self.journal.is_syncing() {
             self.journal.finish_sync(true)?;
         }
+        // Where something has failed, nobody hears anything more, not even of the turn before.
+        self.journal.check()?;
         if self.journal.syncs_beside() {
             // While the disk works on this turn's batch, what the turn before has made goes out.
             self.journal.commit_beside(self.now.mono)?;
@@ -380,6 +388,19 @@ fn listen(addresses: &[SocketAddr], poller: &Arc<Poller>) -> Result<Vec<Listener
             .map_err(|error| ServerError::Listen { address, error })
     };
     addresses.iter().enumerate().map(bind).collect()
+}
+
+/// Says how much memory it may take, and who is shut out since it would take more.
+fn tell_memory(options: &Options, connections_possible: usize, state: &State) {
+    let OnRecord { memory_kib_max, too_dear } = OnRecord::of(state);
+    let bound = Bound::of(options, connections_possible, memory_kib_max);
+    ::log::info!("{}", bound.beside(memory::held()));
+    if too_dear > 0 {
+        ::log::warn!(
+            "{too_dear} users cannot log in: to compare their passwords would cost more than a server takes on; \
+             start the version that made the hashes, with a lower --password-cost, and have them change their passwords"
+        );
+    }
 }
 
 /// Opens the log and rebuilds the state from it.

@@ -26,6 +26,8 @@ impl Server {
                     journal.finish_sync(true)?;
                 }
                 connections.write_touched(now.mono);
+                // A few broadcasts to those who do not read are more than all may hold.
+                connections.give_up_largest();
                 queued = 0;
             }
         }
@@ -119,7 +121,9 @@ impl Server {
         let goes_on = match pause {
             Pause::Output => output < OUTPUT_BYTES_LOW,
             // They are on a list already, or the engine or the receiver puts them on one.
-            Pause::None | Pause::Turn | Pause::Engine | Pause::Receiver(_) => false,
+            Pause::None | Pause::Turn | Pause::PassedOver | Pause::Engine | Pause::Receiver(_) => {
+                false
+            }
         };
         if goes_on {
             connections.resumable.push(id);

@@ -4,6 +4,7 @@
 //! It never learns whose password it looks at, and never keeps, logs or prints one. A password that it is given
 //! is wiped when the job is done.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use super::{ServerError, outside};
 use crate::cli::settings::Cost;
 use crate::codec::secret::Secret;
 use crate::engine::{Outcome, PasswordJob, Task, Verdict};
+use crate::state::State;
 
 /// Jobs that may wait for the worker: the engine gives one at a time and keeps the others itself.
 const JOBS_WAITING: usize = 1;
@@ -90,8 +92,8 @@ struct Hasher {
     algorithm: Algorithm,
     version: Version,
     cost: Params,
-    /// What passwords are hashed in, one after the other; never given back, for whoever asks the system for so much
-    /// again and again leaves holes between what others hold.
+    /// What passwords are hashed in, one after the other, as far as they cost what new ones do; never given back, for
+    /// whoever asks the system for so much again and again leaves holes between what others hold.
     memory: Vec<Block>,
 }
 
@@ -133,15 +135,17 @@ impl Hasher {
         bytes: usize,
     ) -> password_hash::Result<Output> {
         let blocks = hasher.params().block_count();
-        if self.memory.len() < blocks {
-            // Nothing in it is needed any more, so the smaller one goes first.
-            self.memory = Vec::new();
-            self.memory.try_reserve_exact(blocks).map_err(|_| argon2::Error::OutOfMemory)?;
-            self.memory.resize(blocks, Block::new());
-        }
         let mut room = [0; Output::MAX_LENGTH];
         let out = room.get_mut(..bytes).ok_or(password_hash::Error::OutputSize)?;
-        let memory = &mut self.memory[..blocks];
+        // A dear one is rare, since it is made anew: what it takes is given back.
+        let mut memory_of_dear = Vec::new();
+        let is_dear = blocks > self.cost.block_count();
+        let memory = if is_dear { &mut memory_of_dear } else { &mut self.memory };
+        if memory.len() < blocks {
+            memory.try_reserve_exact(blocks).map_err(|_| argon2::Error::OutOfMemory)?;
+            memory.resize(blocks, Block::new());
+        }
+        let memory = &mut memory[..blocks];
         let hashed = hasher.hash_password_into_with_memory(password, salt, out, &mut *memory);
         // With what is left in it, passwords could be tried out at no cost.
         memory.fill(Block::new());
@@ -238,7 +242,7 @@ impl fmt::Display for Unusable {
             Self::Cost(Cost { memory_kib, passes }) => write!(
                 f,
                 "the hash on record would cost {memory_kib} KiB of memory and {passes} passes, more than a server \
-                 takes on"
+                 takes on even once"
             ),
         }
     }
@@ -248,13 +252,56 @@ impl fmt::Display for Unusable {
 /// repair of a log leaves where it has lost the hash.
 fn usable(hash: &str) -> Result<Option<PasswordHash>, Unusable> {
     let hash = PasswordHash::new(hash).map_err(Unusable::Phc)?;
-    let params = Params::try_from(&hash).map_err(Unusable::Params)?;
-    let cost = Cost { memory_kib: params.m_cost(), passes: params.t_cost() };
-    if !cost.is_bearable() {
+    let cost = cost_of(&hash).map_err(Unusable::Params)?;
+    if !cost.is_bearable_once() {
         return Err(Unusable::Cost(cost));
     }
     let is_somebodys = |output: &Output| output.as_bytes().iter().any(|byte| *byte != 0);
     Ok(hash.hash.as_ref().is_some_and(is_somebodys).then_some(hash))
+}
+
+fn cost_of(hash: &PasswordHash) -> password_hash::Result<Cost> {
+    let params = Params::try_from(hash)?;
+    Ok(Cost { memory_kib: params.m_cost(), passes: params.t_cost() })
+}
+
+/// What the hashes on record cost. All further ones are made by this server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct OnRecord {
+    /// Memory of the dearest that passwords are compared with, in KiB.
+    pub(super) memory_kib_max: u32,
+    /// Users whose hash costs more than a server takes on.
+    pub(super) too_dear: usize,
+}
+
+impl OnRecord {
+    /// Looks through all users.
+    pub(super) fn of(state: &State) -> Self {
+        Self::of_hashes(state.users().map(|(_, user)| user.password_hash()))
+    }
+
+    /// Hardly any two of them were made in different ways, so each way is looked at once.
+    fn of_hashes<'a>(hashes: impl Iterator<Item = &'a str>) -> Self {
+        let mut ways = BTreeMap::<&str, usize>::new();
+        for hash in hashes {
+            // In front of the salt and the output.
+            let way = hash.rsplitn(3, '$').nth(2).unwrap_or_default();
+            *ways.entry(way).or_default() += 1;
+        }
+        let mut all = Self::default();
+        for (way, users) in ways {
+            let cost = PasswordHash::new(way).ok().and_then(|hash| cost_of(&hash).ok());
+            match cost {
+                Some(cost) if cost.is_bearable_once() => {
+                    all.memory_kib_max = all.memory_kib_max.max(cost.memory_kib);
+                }
+                Some(_) => all.too_dear += users,
+                // What is no hash of Argon2 costs nothing.
+                None => {}
+            }
+        }
+        all
+    }
 }
 
 #[cfg(test)]
@@ -332,9 +379,44 @@ mod tests {
                 matches!(compare(b"Secret", &own), (Outcome::Matches(false), at, 8) if at == place)
             );
         }
-        // A password that has cost more is looked at as it was hashed, and what cheaper ones take is a part of it.
-        assert!(matches!(compare(b"secret", &dearer), (Outcome::MatchesOlder, _, 64)));
-        assert!(matches!(compare(b"secret", &own), (Outcome::Matches(true), _, 64)));
+        // A password that has cost more is looked at as it was hashed, and what that has taken is not kept.
+        assert!(
+            matches!(compare(b"secret", &dearer), (Outcome::MatchesOlder, at, 8) if at == place)
+        );
+        assert!(matches!(compare(b"secret", &own), (Outcome::Matches(true), at, 8) if at == place));
+    }
+
+    #[test]
+    fn a_hash_that_no_new_one_may_cost_is_compared_once_and_made_anew() {
+        let dear = Cost { memory_kib: 8, passes: (1 << 17) + 1 };
+        assert!(!dear.is_bearable());
+        let mut worker = Worker::new(Counted::default()).unwrap();
+        let hash = format!(
+            "$argon2id$v=19$m=8,t={},p=1$AAAAAAAAAAAAAAAAAAAAAA$BBBBBBBBBBBBBBBBBBBBBA",
+            dear.passes
+        );
+        let outcome = worker.compare(Secret::new(b"secret"), Some(&hash));
+        assert!(matches!(outcome, Outcome::MatchesOlder));
+        assert_eq!(worker.hasher.0, [dear]);
+    }
+
+    #[test]
+    fn what_hashes_on_record_cost_is_known_at_the_start() {
+        let hash = |way: &str| format!("{way}$AAAAAAAAAAAAAAAAAAAAAA$BBBBBBBBBBBBBBBBBBBBBA");
+        let on_record = |hashes: &[String]| OnRecord::of_hashes(hashes.iter().map(String::as_str));
+        assert_eq!(on_record(&[]), OnRecord::default());
+        let bearable = ["m=19456,t=2,p=1", "m=2097152,t=1,p=1", "m=8,t=500000,p=1"];
+        let too_dear = ["m=2097153,t=1,p=1", "m=4194304,t=1,p=1", "m=8,t=4294967295,p=1"];
+        let mut hashes: Vec<_> =
+            bearable.iter().map(|costs| hash(&format!("$argon2id$v=19${costs}"))).collect();
+        assert_eq!(on_record(&hashes), OnRecord { memory_kib_max: 1 << 21, too_dear: 0 });
+        assert_eq!(on_record(&hashes[..1]).memory_kib_max, 19_456);
+        for costs in too_dear {
+            hashes.extend([(); 2].map(|()| hash(&format!("$argon2i$v=16${costs}"))));
+        }
+        hashes.extend(["-", "", "$", "$scrypt$ln=15,r=8,p=1$c2FsdHNhbHQ$BBBB"].map(str::to_owned));
+        assert_eq!(on_record(&hashes), OnRecord { memory_kib_max: 1 << 21, too_dear: 6 });
+        assert_eq!(on_record(&[NO_PASSWORD.to_owned()]).memory_kib_max, 19_456);
     }
 
     #[test]
@@ -367,9 +449,7 @@ mod tests {
         }
 
         fn is_of(&mut self, _: &[u8], hash: &PasswordHash) -> password_hash::Result<bool> {
-            let params = Params::try_from(hash)?;
-            let cost = Cost { memory_kib: params.m_cost(), passes: params.t_cost() };
-            self.0.push(cost);
+            self.0.push(cost_of(hash)?);
             Ok(true)
         }
     }

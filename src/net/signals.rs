@@ -66,14 +66,30 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
     use std::time::Duration;
 
     use polling::Events;
 
     use super::*;
 
+    const ALONE: &str = "OICQ_SIGNALS_ALONE";
+
+    /// A signal is for all of a process, and this one has servers of other tests in it.
     #[test]
     fn hangup_does_nothing_and_the_first_sigterm_wakes_the_poller() {
+        let name = "net::signals::tests::what_signals_do_in_a_process_of_its_own";
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let output = command.args([name, "--exact"]).env(ALONE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    fn what_signals_do_in_a_process_of_its_own() {
+        if std::env::var_os(ALONE).is_none() {
+            return;
+        }
         let poller = Arc::new(Poller::new().unwrap());
         Signals::ignore().unwrap();
         let signals = Signals::watch(&poller, 7).unwrap();

@@ -3,7 +3,7 @@
 
 use byteorder::ByteOrder;
 
-use super::{FIRST_BYTE, Kind};
+use super::{FIRST_BYTE, Kind, RequestType};
 use crate::codec::Order;
 use crate::limits::HEADER_BYTES;
 
@@ -87,6 +87,25 @@ pub fn cut_for_client(
     content_bytes_max: u32,
 ) -> Result<Option<Frame<'_>>, FrameError> {
     Ok(header_for_client(bytes, kind, content_bytes_max)?.and_then(|header| whole(bytes, header)))
+}
+
+/// Whether a password may stand in what is left of a client's stream: in a packet, in the part of one that has come,
+/// or in what is no packet.
+#[must_use]
+pub fn may_have_password(mut bytes: &[u8]) -> bool {
+    while let Some(&first) = bytes.first() {
+        // The content begins behind the header.
+        let Some((header, rest)) = bytes.split_at_checked(HEADER_BYTES) else {
+            return first != FIRST_BYTE;
+        };
+        let known = RequestType::from_byte(header[3]);
+        if first != FIRST_BYTE || known.is_some_and(RequestType::has_password) {
+            return true;
+        }
+        let length = usize::try_from(Order::read_u32(&header[4..])).unwrap_or(usize::MAX);
+        bytes = rest.get(length..).unwrap_or_default();
+    }
+    false
 }
 
 fn whole(bytes: &[u8], header: Header) -> Option<Frame<'_>> {
@@ -183,6 +202,27 @@ mod tests {
         let endless = [0x81, 0x0A, 0x01, 0x16, 0xFF, 0xFF, 0xFF, 0xFF];
         assert_eq!(cut(&endless[..7], ANY), Ok(None));
         assert!(matches!(cut(&endless, ANY), Err(FrameError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_password_may_be_in_any_part_of_what_came() {
+        let packet = |packet_type: u8, content: &[u8]| {
+            let length = u8::try_from(content.len()).unwrap();
+            [&[0x81, 0x0A, 0x01, packet_type, 0, 0, 0, length][..], content].concat()
+        };
+        let (test, message) = (packet(0x16, &[0; 4]), packet(0x03, b"a password: secret"));
+        assert!(!may_have_password(&[]));
+        for login in [0x01, 0x02, 0x12].map(|packet_type| packet(packet_type, b"secret")) {
+            let bytes = [&test[..], &message, &login].concat();
+            for length in 0..=bytes.len() {
+                let has_come = length >= test.len() + message.len() + HEADER_BYTES;
+                assert_eq!(may_have_password(&bytes[..length]), has_come, "{length}");
+            }
+            assert!(may_have_password(&[&login[..], &test].concat()));
+        }
+        assert!(may_have_password(b"secret") && may_have_password(b"secret, and more of it"));
+        assert!(may_have_password(&[&test[..], b"x"].concat()));
+        assert!(!may_have_password(&[0x81, 0x0A, 0x01, 0x16, 0xFF, 0xFF, 0xFF, 0xFF, 7]));
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub mod server;
 use std::fmt;
 
 pub use client::{ClientPacket, Request, RequestType};
-pub use frame::{Expected, Frame, FrameError, Header, cut, cut_for_client};
+pub use frame::{Expected, Frame, FrameError, Header, cut, cut_for_client, may_have_password};
 pub use notice::{Code, Notice};
 pub use server::ServerPacket;
 

@@ -63,9 +63,9 @@ const QUESTIONS: &[Question] = &[
     Question {
         name: "login",
         arguments: "NUMBER TIME",
-        about: "how the logins of this user around that time ended (a date: on that day), from which addresses, and \
-                when and why the sessions ended that they began; from what the server has recorded of its latest \
-                input",
+        about: "how the logins of this user around that time ended (a date: on that day), from which addresses, when \
+                and why the sessions ended that they began, and whether the password was hashed anew; from what the \
+                server has recorded of its latest input",
         ask: login::ask,
     },
     Question {

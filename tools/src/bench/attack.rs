@@ -300,7 +300,10 @@ fn log_before(options: &Options, started: &mut Started) -> Result<Option<Before>
 fn bound(server: &Server) -> Option<u64> {
     let Server::Start { options, .. } = server else { return None };
     match oicq::cli::options::parse(options.iter().cloned(), terminal_width()) {
-        Ok(Command::Serve(serve)) => Some(Bound::of(&serve.options, connections_possible()).bytes),
+        Ok(Command::Serve(serve)) => {
+            // The server starts on a new folder: all its hashes are its own.
+            Some(Bound::of(&serve.options, connections_possible(), 0).bytes)
+        }
         _ => None,
     }
 }

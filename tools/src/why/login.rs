@@ -1,4 +1,5 @@
-//! `why DIR login NUMBER TIME`: how the logins of a user around a time ended, and the sessions that they began.
+//! `why DIR login NUMBER TIME`: how the logins of a user around a time ended, the sessions that they began, and the
+//! hashes that were made anew since they have shown the passwords.
 //!
 //! Nothing of it is in the log: the recording of the server's latest input is run again, and looked at.
 
@@ -8,8 +9,8 @@ use std::ops::ControlFlow;
 
 use oicq::black_box::{Actual, BoxFile, Observer, Step};
 use oicq::engine::{Engine, HeldInput, Input, WaitsFor};
-use oicq::id::{ConnectionId, ServiceNumber, UnixMillis};
-use oicq::state::State;
+use oicq::id::{ConnectionId, Seq, ServiceNumber, UnixMillis};
+use oicq::state::{Event, EventKind, State};
 use oicq::wire::server::{Sign, SystemKind};
 use oicq::wire::{ClientPacket, Frame, Notice, Request, RequestType, ServerPacket};
 use serde_json::json;
@@ -88,6 +89,16 @@ struct Login {
     outcome: Outcome,
     /// When and why the session ended that it has begun.
     ended: Option<(UnixMillis, String)>,
+    /// The event that has made the hash of its password anew.
+    rehashed: Option<Rehashed>,
+}
+
+/// A hash was made anew of the same password.
+#[derive(Clone, Copy)]
+struct Rehashed {
+    step: u64,
+    time: UnixMillis,
+    seq: Seq,
 }
 
 /// What came of it.
@@ -107,7 +118,7 @@ struct Say<'a> {
 
 impl Say<'_> {
     fn login(&self, login: &Login, engine: &Engine, answer: &mut Answer) {
-        let Login { step, time, connection, address, outcome, ended } = login;
+        let Login { step, time, connection, address, outcome, ended, .. } = login;
         let name = who(self.state, engine.settings().charset, self.number);
         let place = match (address, connection) {
             (Some(address), Some(connection)) => format!("from {address}, connection {connection}"),
@@ -145,6 +156,22 @@ impl Say<'_> {
             "ended": ended.as_ref().map(|(at, _)| Time(*at).to_string()),
             "why": ended.as_ref().map(|(_, why)| why.as_str()),
         });
+        answer.say(words, object);
+        if let Some(rehashed) = login.rehashed {
+            self.rehashed(rehashed, &name, answer);
+        }
+    }
+
+    fn rehashed(&self, Rehashed { step, time, seq }: Rehashed, name: &str, answer: &mut Answer) {
+        let time = Time(time);
+        let object = json!({
+            "what": "rehashed",
+            "step": step,
+            "time": time.to_string(),
+            "user": self.number.0,
+            "seq": seq.0,
+        });
+        let words = format!("{step:>8}  {time}  {name}: the password was hashed anew, event {seq}");
         answer.say(words, object);
     }
 }
@@ -194,7 +221,25 @@ impl Logins {
                 address: engine.connection(connection).map(|view| view.address),
                 outcome: Outcome::Undecided,
                 ended: None,
+                rehashed: None,
             });
+        }
+    }
+
+    /// A hash that is made anew follows from the last login that was accepted.
+    fn look_for_rehash(&mut self, actual: &Actual<'_>) {
+        let kind = EventKind::PasswordRehashed as u8;
+        for event in actual.events.iter().filter(|event| event.kind == kind) {
+            let mut accepted =
+                self.tries.iter_mut().filter(|login| matches!(login.outcome, Outcome::Accepted));
+            if let Ok(Event::PasswordRehashed { number, .. }) =
+                Event::decode(event.kind, &event.payload)
+                && number == self.number
+                && let Some(login) = accepted.next_back()
+            {
+                let (step, time, seq) = (self.step, event.time, event.seq);
+                login.rehashed = Some(Rehashed { step, time, seq });
+            }
         }
     }
 
@@ -311,6 +356,7 @@ impl Observer for Logins {
     fn after(&mut self, _: u64, actual: &Actual<'_>, engine: &Engine) {
         self.look_at_session(actual, engine);
         self.decide(actual, engine);
+        self.look_for_rehash(actual);
         self.names.after(&self.input.get());
     }
 }
@@ -329,6 +375,7 @@ mod tests {
             address: None,
             outcome: Outcome::Undecided,
             ended: None,
+            rehashed: None,
         };
         let tries = [10, 1_439, 1_440, 1_445, 2_000].map(tried);
         let meant = |from: u64, to: u64| {
