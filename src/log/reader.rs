@@ -685,8 +685,9 @@ impl<'s, S: Storage> Reader<'s, S> {
         let last = self.segment();
         let (last, behind_base) = (last.first, last.base().is_some());
         let Listing { segments, .. } = list_segments(self.storage)?;
-        // One that was there is no news, whatever its name says: it may be misnamed.
-        let is_new = |base: &Segment| self.segments.iter().all(|known| known.name != base.name);
+        // One that was there is no news, whatever its name says: it, or the one in its place, may be misnamed.
+        let known = || self.segments.iter().map(|it| &it.name).chain(&self.superseded);
+        let is_new = |base: &Segment| known().all(|name| *name != base.name);
         let is_ahead = |base: &&Segment| base.is_base && base.first > last;
         if segments.first().filter(is_ahead).is_some_and(is_new) {
             return Err(ReadError::Compacted);
