@@ -255,14 +255,13 @@ fn attack(run: &Run, options: &Options) -> Result<Measured, Failure> {
     let afterwards = afterwards(run, watch, before)?;
     let bound = bound(&options.server);
     let counts = pool.counts;
-    let stored = match (log_before, &options.server) {
-        (Some(log_before), Server::Start { program, options: of_server }) => {
+    let stored = match log_before {
+        None => None,
+        Some(log_before) => {
             run.doing("what is stored".to_owned(), 0);
             started.end();
-            let folder = started.folder(&options.folder)?;
-            log_before.stored_since(run, program, of_server, &folder)?
+            log_before.stored_since(run)?
         }
-        _ => None,
     };
     let held = Leftovers { before, worst: worst.holds, afterwards, stored, bound };
     Ok(Measured { connections, in_peace, attacked, held, counts, open })
@@ -289,11 +288,12 @@ fn warm_up(run: &Run, options: &Options, pool: &mut Pool<'_>, watch: Watch) -> R
 }
 
 /// The log as it is, of a server that was started.
-fn log_before(options: &Options, started: &mut Started) -> Result<Option<Before>, Failure> {
-    match options.server {
-        Server::At(_) => Ok(None),
-        Server::Start { .. } => Before::of(&started.folder(&options.folder)?).map(Some),
-    }
+fn log_before<'a>(
+    options: &'a Options,
+    started: &mut Started,
+) -> Result<Option<Before<'a>>, Failure> {
+    let Server::Start { program, options: of_server } = &options.server else { return Ok(None) };
+    Before::of(program, of_server, started.folder(&options.folder)?).map(Some)
 }
 
 /// How much memory a server that is started may need at most beside its state. The one that runs does not tell.

@@ -5,6 +5,7 @@
 //! started on it, and so has nothing else to hold. It never looks into a log.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use oicq::log::DiskStorage;
@@ -16,41 +17,42 @@ use crate::bench::run::Run;
 use crate::bench::watch::Watch;
 use crate::failure::Failure;
 
-/// The log of a server, as it was before something.
-pub(super) struct Before {
+/// The log of a server that was started for the attack, as it was before.
+pub(super) struct Before<'a> {
+    program: &'a Path,
+    options: &'a [OsString],
+    folder: PathBuf,
     copy: PathBuf,
 }
 
-impl Before {
+impl<'a> Before<'a> {
     /// Copies the log of the server that runs in `folder`, into that folder.
-    pub(super) fn of(folder: &Path) -> Result<Self, Failure> {
+    pub(super) fn of(
+        program: &'a Path,
+        options: &'a [OsString],
+        folder: PathBuf,
+    ) -> Result<Self, Failure> {
         let copy = folder.join("before");
-        let cannot = |error: &dyn std::fmt::Display| {
+        let cannot = |error: &dyn Display| {
             Failure::Failed(format!("cannot copy the log of before the attack: {error}"))
         };
-        let from = DiskStorage::read_only(&store(folder));
+        let from = DiskStorage::read_only(&store(&folder));
         let mut to = DiskStorage::create(&store(&copy)).map_err(|error| cannot(&error))?;
-        let watch: &mut dyn FnMut(_, _, _) = &mut |_, _, _| ();
-        let survey = Survey::of(&from, watch).map_err(|error| cannot(&error))?;
-        survey.copy_into(&from, &mut to, watch).map_err(|error| cannot(&error))?;
-        Ok(Self { copy })
+        let survey = Survey::of(&from, &mut |_, _, _| ()).map_err(|error| cannot(&error))?;
+        survey.copy_into(&from, &mut to, &mut |_, _, _| ()).map_err(|error| cannot(&error))?;
+        Ok(Self { program, options, folder, copy })
     }
 
-    /// How much more is stored now, in bytes of memory, when the server in `folder` has ended. `None` where the system
-    /// does not tell.
-    pub(super) fn stored_since(
-        &self,
-        run: &Run,
-        program: &Path,
-        options: &[OsString],
-        folder: &Path,
-    ) -> Result<Option<u64>, Failure> {
-        let held = |folder: &Path| -> Result<Option<u64>, Failure> {
-            let server = Child::server(run, program, folder, Limits::Usual, options)?;
-            let holds = settled(run, Watch::over(Some(server.id())))?;
-            Ok(holds.map(|holds| holds.memory))
-        };
-        let (before, now) = (held(&self.copy)?, held(folder)?);
+    /// How much more is stored now, in bytes of memory; the server has ended. `None` where the system does not tell.
+    pub(super) fn stored_since(&self, run: &Run) -> Result<Option<u64>, Failure> {
+        let (before, now) = (self.held(run, &self.copy)?, self.held(run, &self.folder)?);
         Ok(now.zip(before).map(|(now, before)| now.saturating_sub(before)))
+    }
+
+    /// Memory in bytes of a server that has only just started.
+    fn held(&self, run: &Run, folder: &Path) -> Result<Option<u64>, Failure> {
+        let server = Child::server(run, self.program, folder, Limits::Usual, self.options)?;
+        let holds = settled(run, Watch::over(Some(server.id())))?;
+        Ok(holds.map(|holds| holds.memory))
     }
 }
