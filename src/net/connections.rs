@@ -3,7 +3,7 @@
 //!
 //! It never calls the engine. The lists are hints: whoever takes an id from one looks at the connection again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -26,12 +26,20 @@ pub(super) struct Connections {
     pub(super) spares: Spares,
     /// Something happened to them in this turn: they are settled at its end.
     touched: Vec<ConnectionId>,
+    /// Those of them that this turn has told something that it has not told others as well: they come before the rest.
+    addressed: Vec<ConnectionId>,
     /// Something happened to them in a turn that is over: they are settled once it is on disk.
     pub(super) held: Vec<ConnectionId>,
+    /// The same of turns that had very many of them: they are settled in turns to come, in this order.
+    backlog: VecDeque<ConnectionId>,
     /// They have input left that can be gone on with in the next turn.
     pub(super) resumable: Vec<ConnectionId>,
+    /// The same, after they have had a share of this turn: those that have had none come before them.
+    served: Vec<ConnectionId>,
+    /// They have a packet that may be for very many, and wait until what was said to others before has gone out.
+    pub(super) to_many: VecDeque<ConnectionId>,
     /// There is room for more of their mail.
-    pub(super) roomy: Vec<ConnectionId>,
+    roomy: VecDeque<ConnectionId>,
     /// More waits for them than may wait.
     pub(super) slow: Vec<ConnectionId>,
     /// They are over: the engine is told in the next turn.
@@ -52,9 +60,13 @@ impl Connections {
             slab: Slab::new(),
             spares: Spares::default(),
             touched: Vec::new(),
+            addressed: Vec::new(),
             held: Vec::new(),
+            backlog: VecDeque::new(),
             resumable: Vec::new(),
-            roomy: Vec::new(),
+            served: Vec::new(),
+            to_many: VecDeque::new(),
+            roomy: VecDeque::new(),
             slow: Vec::new(),
             gone: Vec::new(),
             lingering: BTreeSet::new(),
@@ -99,8 +111,23 @@ impl Connections {
     pub(super) fn let_go(&mut self) {
         self.spares.let_go();
         self.slab.shrink_to_fit();
-        let Self { touched, held, resumable, roomy, slow, gone, .. } = self;
-        for list in [touched, held, resumable, roomy, slow, gone] {
+        let Self {
+            touched,
+            addressed,
+            held,
+            backlog,
+            resumable,
+            served,
+            to_many,
+            roomy,
+            slow,
+            gone,
+            ..
+        } = self;
+        for list in [touched, addressed, held, resumable, served, slow, gone] {
+            list.shrink_to_fit();
+        }
+        for list in [backlog, to_many, roomy] {
             list.shrink_to_fit();
         }
     }
@@ -141,8 +168,9 @@ impl Connections {
 
     /// Whether something is to be done that no event announces.
     pub(super) fn has_work(&self) -> bool {
-        let lists = [&self.resumable, &self.roomy, &self.slow, &self.gone];
-        lists.iter().any(|list| !list.is_empty())
+        let lists = [&self.resumable, &self.slow, &self.gone];
+        let queues = [&self.backlog, &self.to_many, &self.roomy];
+        lists.iter().any(|list| !list.is_empty()) || queues.iter().any(|queue| !queue.is_empty())
     }
 
     /// Has the connection settled at the end of the turn.
@@ -156,20 +184,71 @@ impl Connections {
     /// Ends a turn: what it has touched is held. Nothing is held any more of the turn before.
     pub(super) fn hold_touched(&mut self) {
         debug_assert!(self.held.is_empty(), "a turn is let out before the next one is held");
-        std::mem::swap(&mut self.touched, &mut self.held);
-        for id in &self.held {
-            if let Some(connection) = self.slab.get_mut(id.0) {
-                connection.touched = false;
+        let Self { touched, addressed, held, slab, .. } = self;
+        std::mem::swap(addressed, held);
+        let is_other = |id: &ConnectionId| slab.get(id.0).is_some_and(|it| !it.is_addressed);
+        held.extend(touched.drain(..).filter(is_other));
+        for id in held {
+            if let Some(connection) = slab.get_mut(id.0) {
+                (connection.touched, connection.is_addressed) = (false, false);
             }
         }
     }
 
-    /// Leaves the connection's next packet where it is.
-    pub(super) fn pause(&mut self, id: ConnectionId, pause: Pause) {
+    /// Leaves a connection that is held to a turn to come.
+    pub(super) fn put_back(&mut self, id: ConnectionId) {
+        let Some(connection) = self.slab.get_mut(id.0) else { return };
+        if !std::mem::replace(&mut connection.in_backlog, true) {
+            self.backlog.push_back(id);
+        }
+    }
+
+    /// Whether any were left to a turn to come.
+    pub(super) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Takes out the first of those that were left to a turn to come.
+    pub(super) fn poll_backlog(&mut self) -> Option<ConnectionId> {
+        loop {
+            let id = self.backlog.pop_front()?;
+            // It may have been settled since, or be over, and another may have its id.
+            if self.slab.get(id.0).is_some_and(|connection| connection.in_backlog) {
+                return Some(id);
+            }
+        }
+    }
+
+    /// Has the engine told that there is room for more of what waits for the connection.
+    pub(super) fn note_room(&mut self, id: ConnectionId) {
+        let Some(connection) = self.slab.get_mut(id.0) else { return };
+        if !std::mem::replace(&mut connection.is_roomy, true) {
+            self.roomy.push_back(id);
+        }
+    }
+
+    /// How many such connections there are.
+    pub(super) fn roomy_count(&self) -> usize {
+        self.roomy.len()
+    }
+
+    /// Takes out the first of them. Too much may wait for it again.
+    pub(super) fn poll_roomy(&mut self) -> Option<ConnectionId> {
+        let id = self.roomy.pop_front()?;
+        if let Some(connection) = self.slab.get_mut(id.0) {
+            connection.is_roomy = false;
+        }
+        Some(id)
+    }
+
+    /// Leaves the connection's next packet where it is, after so many have been taken in this turn.
+    pub(super) fn pause(&mut self, id: ConnectionId, pause: Pause, packets: usize) {
         match pause {
             // The engine says when it is ready, and output that is taken is seen when it is.
             Pause::None | Pause::Engine | Pause::Output => {}
-            Pause::Turn => self.resumable.push(id),
+            Pause::Turn if packets == 0 => self.resumable.push(id),
+            Pause::Turn => self.served.push(id),
+            Pause::Line => self.to_many.push_back(id),
             Pause::Receiver(receiver) => {
                 if let Some(receiver) = self.get(receiver) {
                     receiver.senders.push(id);
@@ -181,36 +260,47 @@ impl Connections {
         }
     }
 
+    /// All have had their share of this turn.
+    pub(super) fn end_shares(&mut self) {
+        self.resumable.append(&mut self.served);
+    }
+
     /// Ends the pause: the packet can be tried again. Answers whether there was one.
     pub(super) fn unpause(&mut self, id: ConnectionId) -> bool {
         let Some(connection) = self.get(id) else { return false };
         std::mem::replace(&mut connection.pause, Pause::None) != Pause::None
     }
 
-    /// Queues bytes for the other end. What comes for a connection that is closed is dropped.
-    pub(super) fn queue(&mut self, id: ConnectionId, bytes: &[u8], now: MonoMillis) {
+    /// Queues bytes for the other end, which may be for many others as well. What comes for a connection that is closed
+    /// is dropped.
+    pub(super) fn queue(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        is_for_many: bool,
+        now: MonoMillis,
+    ) {
         let Some((connection, spares)) = self.get_with_spares(id) else { return };
-        if connection.phase == Phase::Open {
-            connection.queue(bytes, now, spares);
-            self.touch(id);
+        if connection.phase != Phase::Open {
+            return;
         }
+        connection.queue(bytes, now, spares);
+        if !is_for_many && !std::mem::replace(&mut connection.is_addressed, true) {
+            self.addressed.push(id);
+        }
+        self.touch(id);
     }
 
-    /// Hands to the system what it takes of a connection's output.
-    pub(super) fn write(&mut self, id: ConnectionId, now: MonoMillis) {
-        let Some((connection, spares)) = self.get_with_spares(id) else { return };
+    /// Hands to the system what it takes of a connection's output. Answers whether there was any.
+    pub(super) fn write(&mut self, id: ConnectionId, now: MonoMillis) -> bool {
+        let Some((connection, spares)) = self.get_with_spares(id) else { return false };
+        let has_output = !connection.output.is_empty();
         match connection.write(now, spares) {
             Ok(true) => connection.look_soon(),
             Ok(false) => {}
             Err(_) => self.give_up(id),
         }
-    }
-
-    /// The same for all connections that the turn has touched so far.
-    pub(super) fn write_touched(&mut self, now: MonoMillis) {
-        for at in 0..self.touched.len() {
-            self.write(self.touched[at], now);
-        }
+        has_output
     }
 
     /// Takes nothing more from the connection; what waits is still sent.

@@ -14,8 +14,9 @@ use super::{KEY_LISTENERS, KEY_SIGNALS, KEY_WATCH, Server, ServerError};
 use crate::engine::{Input, Overdue};
 use crate::id::{ConnectionId, MonoMillis};
 use crate::limits::{
-    ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, FILES_LINGERING, FLUSH_MS, LINGER_MS, OUTBOX_BYTES_PER_TURN,
-    OUTPUT_BYTES_HIGH, POSTED_PER_TURN, SHUTDOWN_MS,
+    ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, COPIED_BYTES_PER_TURN, FILES_LINGERING, FLUSH_MS, LINGER_MS,
+    LOOKS_AT_ONCE, OUTBOX_BYTES_PER_TURN, OUTPUT_BYTES_HIGH, OUTPUT_BYTES_LOW, POSTED_PER_TURN,
+    SHUTDOWN_MS,
 };
 use crate::wire::{Frame, RequestType, cut};
 
@@ -46,6 +47,11 @@ impl Server {
         for id in mem::take(&mut self.connections.resumable) {
             self.resume(id);
         }
+        if !self.engine.says_to_many()
+            && let Some(id) = self.connections.to_many.pop_front()
+        {
+            self.resume(id);
+        }
         for report in reports.iter() {
             match report.key {
                 KEY_SIGNALS => {}
@@ -54,25 +60,41 @@ impl Server {
                 _ => self.handle_report(report),
             }
         }
-        for id in mem::take(&mut self.connections.roomy) {
-            self.connections.touch(id);
-            if self.connections.get(id).is_some() && self.engine.wants_room(id) {
-                self.hand(Input::Room { connection: id });
-            }
-        }
+        self.give_room();
         for id in mem::take(&mut self.connections.slow) {
             if self.connections.get(id).is_some() && !self.engine.is_closing(id) {
                 self.hand(Input::Overdue { connection: id, overdue: Overdue::Slow });
             }
         }
-        while let Some(id) = self.connections.poll_look(self.now.mono) {
+        for _ in 0..LOOKS_AT_ONCE {
+            let Some(id) = self.connections.poll_look(self.now.mono) else { break };
             self.look(id);
         }
-        while let Some(id) = self.connections.poll_deadline(self.now.mono) {
+        for _ in 0..LOOKS_AT_ONCE {
+            let Some(id) = self.connections.poll_deadline(self.now.mono) else { break };
             self.handle_deadline(id);
         }
+        self.connections.end_shares();
         self.pace.end(self.clock.passed().saturating_sub(begun));
         Ok(())
+    }
+
+    /// Tells the engine where there is room for more of what waits: in turns, where all that comes of it is very much.
+    fn give_room(&mut self) {
+        let copied = self.engine.poll_outbox().copied();
+        let bytes_max = COPIED_BYTES_PER_TURN.max(copied + COPIED_BYTES_PER_TURN / 8);
+        for _ in 0..self.connections.roomy_count() {
+            if self.engine.poll_outbox().copied() >= bytes_max {
+                return;
+            }
+            let Some(id) = self.connections.poll_roomy() else { return };
+            self.connections.touch(id);
+            let output = self.connections.get(id).map(|connection| connection.output.len());
+            if output.is_some_and(|output| output < OUTPUT_BYTES_LOW) && self.engine.wants_room(id)
+            {
+                self.hand(Input::Room { connection: id });
+            }
+        }
     }
 
     /// Tells the engine of the connections that are over. They are removed at the end of the turn, so that
@@ -264,7 +286,7 @@ impl Server {
                 return bytes.len();
             }
             if !self.engine.is_ready(id) {
-                self.connections.pause(id, Pause::Engine);
+                self.connections.pause(id, Pause::Engine, packets);
                 return taken;
             }
             match cut(&bytes[taken..], self.engine.expected(id)) {
@@ -272,7 +294,7 @@ impl Server {
                 Ok(Some(frame)) => {
                     let pause = self.pause_before(id, &frame, packets);
                     if pause != Pause::None {
-                        self.connections.pause(id, pause);
+                        self.connections.pause(id, pause, packets);
                         return taken;
                     }
                     let packet_type = RequestType::from_byte(frame.header.packet_type);
@@ -295,10 +317,15 @@ impl Server {
 
     /// Whether a packet that the engine would take has to wait all the same.
     fn pause_before(&mut self, id: ConnectionId, frame: &Frame<'_>, packets: usize) -> Pause {
-        let is_long = self.engine.posted() >= POSTED_PER_TURN
-            || self.engine.poll_outbox().len() >= OUTBOX_BYTES_PER_TURN;
-        if packets >= self.pace.each() || is_long {
+        let outbox = self.engine.poll_outbox();
+        let (made, copied) = (outbox.len(), outbox.copied());
+        let says_much = self.engine.posted() >= POSTED_PER_TURN || copied >= COPIED_BYTES_PER_TURN;
+        let is_full = made >= OUTBOX_BYTES_PER_TURN || says_much && may_be_for_many(frame);
+        if packets >= self.pace.each() || is_full {
             return Pause::Turn;
+        }
+        if self.engine.waits_for_line(id, frame) {
+            return Pause::Line;
         }
         if self.is_behind(id) {
             return Pause::Output;
@@ -391,4 +418,10 @@ impl Server {
         ];
         dues.into_iter().filter_map(|(at, due)| Some((at?, due))).min_by_key(|(at, _)| *at)
     }
+}
+
+/// Whether it may be much work: as much as there are friends.
+fn may_be_for_many(frame: &Frame<'_>) -> bool {
+    let packet_type = RequestType::from_byte(frame.header.packet_type);
+    matches!(packet_type, Some(RequestType::Broadcast | RequestType::SetMode))
 }

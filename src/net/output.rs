@@ -4,30 +4,27 @@
 //! is handed to the engine here but how much was acknowledged.
 
 use std::mem;
+use std::time::Duration;
 
+use super::Server;
 use super::connection::{Pause, Phase};
-use super::{Server, ServerError};
 use crate::engine::Input;
 use crate::id::ConnectionId;
-use crate::limits::{OUTPUT_BYTES_LOW, OUTPUT_BYTES_MAX, RELEASE_BYTES};
+use crate::limits::{OUTPUT_BYTES_LOW, OUTPUT_BYTES_MAX, WRITING_MS};
+
+/// Writes between two looks at the clock.
+const WRITES_BETWEEN_LOOKS: usize = 16;
 
 impl Server {
     /// Lets out what the turn has made; as long as the disk works on what it rests on, it is held.
-    pub(super) fn let_out(&mut self) -> Result<(), ServerError> {
-        let Self { engine, connections, journal, now, .. } = self;
+    pub(super) fn let_out(&mut self) {
+        let Self { engine, connections, now, .. } = self;
         let outbox = engine.poll_outbox();
-        let mut queued = 0;
+        let mut last = &b""[..];
         for (id, bytes) in outbox.sends() {
-            connections.queue(id, bytes, now.mono);
-            queued += bytes.len();
-            if queued >= RELEASE_BYTES {
-                // A broadcast to many is not copied for all of them before the first has got it.
-                if journal.is_syncing() {
-                    journal.finish_sync(true)?;
-                }
-                connections.write_touched(now.mono);
-                queued = 0;
-            }
+            let is_for_many = std::ptr::eq(bytes, last);
+            connections.queue(id, bytes, is_for_many, now.mono);
+            last = bytes;
         }
         for &id in outbox.closes() {
             connections.close(id, now.mono);
@@ -36,23 +33,55 @@ impl Server {
         self.connections.hold_touched();
         if !self.journal.is_syncing() {
             self.settle_held();
+            self.settle_backlog();
         }
-        Ok(())
     }
 
-    /// Settles the connections of a turn that is on disk. The turn after it may have touched some of them already.
+    /// Settles the connections of a turn that is on disk. The turn after it may have touched some of them already. Of
+    /// very many those beyond the first wait for turns to come: new input is heard before them, and what is said to
+    /// few does not wait for what is said to many.
     pub(super) fn settle_held(&mut self) {
         let mut held = mem::take(&mut self.connections.held);
+        let (begun, mut written) = (self.clock.passed(), 0);
         for &id in &held {
-            self.settle(id);
+            if self.has_time_to_write(begun, written) {
+                written += usize::from(self.settle(id));
+            } else {
+                self.connections.put_back(id);
+            }
         }
         held.clear();
         // Nothing is touched while connections are settled: the memory is for the next turn.
         self.connections.held = held;
     }
 
-    fn settle(&mut self, id: ConnectionId) {
-        self.connections.write(id, self.now.mono);
+    /// Settles the next of those that were left over. Whatever waits in their buffers must be on disk: it may be of
+    /// any turn.
+    pub(super) fn settle_backlog(&mut self) {
+        let (begun, mut written) = (self.clock.passed(), 0);
+        while self.has_time_to_write(begun, written)
+            && let Some(id) = self.connections.poll_backlog()
+        {
+            written += usize::from(self.settle(id));
+        }
+    }
+
+    fn has_time_to_write(&self, begun: Duration, written: usize) -> bool {
+        let is_looked_at = written.is_multiple_of(WRITES_BETWEEN_LOOKS);
+        !is_looked_at || self.clock.passed() - begun < Duration::from_millis(WRITING_MS)
+    }
+
+    /// Writes to a connection, and sees how it goes on. Answers whether there was something to write.
+    fn settle(&mut self, id: ConnectionId) -> bool {
+        let has_written = self.connections.write(id, self.now.mono);
+        self.see_on(id);
+        has_written
+    }
+
+    fn see_on(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get(id) {
+            connection.in_backlog = false;
+        }
         // What a further turn has to say to it stands in the outbox: that turn ends it, if it is to end.
         if self.connections.get(id).is_some_and(|connection| !connection.touched) {
             self.close_if_done(id);
@@ -85,7 +114,7 @@ impl Server {
                 }
             }
             Phase::Open if connection.ended.is_none() || engine.is_closing(id) => {}
-            Phase::Open if !engine.is_ready(id) => connections.pause(id, Pause::Engine),
+            Phase::Open if !engine.is_ready(id) => connections.pause(id, Pause::Engine, 0),
             Phase::Open => {
                 if connection.pause == Pause::None && !engine.wants_room(id) {
                     connection.answered.get_or_insert(now);
@@ -111,7 +140,7 @@ impl Server {
             return;
         }
         if output < OUTPUT_BYTES_LOW && engine.wants_room(id) {
-            connections.roomy.push(id);
+            connections.note_room(id);
         }
         if output > OUTPUT_BYTES_MAX {
             connections.slow.push(id);
@@ -119,7 +148,7 @@ impl Server {
         let goes_on = match pause {
             Pause::Output => output < OUTPUT_BYTES_LOW,
             // They are on a list already, or the engine or the receiver puts them on one.
-            Pause::None | Pause::Turn | Pause::Engine | Pause::Receiver(_) => false,
+            Pause::None | Pause::Turn | Pause::Line | Pause::Engine | Pause::Receiver(_) => false,
         };
         if goes_on {
             connections.resumable.push(id);
