@@ -8,9 +8,11 @@ use oicq::codec::profile::Profile;
 use oicq::codec::secret::Secret;
 use oicq::engine::{Engine, Settings};
 use oicq::id::{ConnectionId, GroupNumber, MonoMillis, Now, Place, ServiceNumber, UnixMillis};
-use oicq::limits::{FRIENDS_PER_GROUP, OUTPUT_BYTES_HIGH, TOLD_AT_ONCE, TOLD_PER_TURN};
+use oicq::limits::{
+    FRIENDS_PER_GROUP, FRIENDS_PER_SLICE, OUTPUT_BYTES_HIGH, TOLD_AT_ONCE, TOLD_PER_TURN,
+};
 use oicq::state::{Authentication, Event};
-use oicq::wire::server::Presence::{Offline, Online};
+use oicq::wire::server::Presence::{self, Offline, Online};
 use oicq::wire::{Kind, Request, ServerPacket, cut, cut_for_client};
 
 use crate::kit::extended::{PRESENCE, seen};
@@ -46,16 +48,16 @@ fn write(journal: &mut Journal, event: &Event<'_>) {
     journal.entries.push(Entry { time: UnixMillis(1), kind, payload });
 }
 
-/// The log of users who are friends of ann's, in as many groups as it takes, and she of theirs.
-fn log() -> Journal {
+/// The log of so many users who are friends of ann's, in as many groups as it takes, and she of theirs.
+fn log(friends: usize) -> Journal {
     let mut journal = Journal::default();
-    for index in 0..=FRIENDS {
+    for index in 0..=friends {
         let number = ServiceNumber(ANN.number.0 + index as u32);
         let profile = Profile { nickname: b"somebody", ..Profile::default() };
         let (authentication, password_hash) = (Authentication::Open, "$plain$secret");
         write(&mut journal, &Event::Registered { number, authentication, password_hash, profile });
     }
-    for index in 0..FRIENDS {
+    for index in 0..friends {
         let (owner, friend) = (ANN.number, friend(index).number);
         let group = GroupNumber(u8::try_from(index / FRIENDS_PER_GROUP + 1).unwrap());
         if index % FRIENDS_PER_GROUP == 0 && group > GroupNumber::FIRST {
@@ -73,20 +75,22 @@ fn log() -> Journal {
 }
 
 impl Hall {
+    /// With as many friends as are told in two turns, who are all in session.
     fn new() -> Self {
-        let settings = Settings { connections: 0, ..Settings::default() };
-        let journal = log();
-        let now = Now { wall: UnixMillis(1_000), mono: MonoMillis(1_000) };
-        let mut hall = Self {
-            engine: Engine::new(settings, journal.replay()),
-            journal,
-            now,
-            is_watched: false,
-        };
+        let mut hall = Self::empty(FRIENDS);
+        hall.is_watched = false;
         hall.enter(ANN);
         (0..FRIENDS).for_each(|index| drop(hall.enter(friend(index))));
         hall.is_watched = true;
         hall
+    }
+
+    /// With so many friends, and nobody in session.
+    fn empty(friends: usize) -> Self {
+        let settings = Settings { connections: 0, ..Settings::default() };
+        let journal = log(friends);
+        let now = Now { wall: UnixMillis(1_000), mono: MonoMillis(1_000) };
+        Self { engine: Engine::new(settings, journal.replay()), journal, now, is_watched: true }
     }
 
     /// Connects, and logs in to be told of friends.
@@ -341,22 +345,101 @@ fn a_line_that_was_tampered_with_is_refused_or_served() {
     assert!((1..500).contains(&restored) && told > 0, "{restored}, {told}");
 }
 
-/// The reply to a login shows every friend once, in the group that it is in, however many there are.
+/// The reply to a login of ann's, if it is among what was said: all friends with their groups and states.
+fn friend_list(said: &Said) -> Option<Vec<(GroupNumber, ServiceNumber, Presence)>> {
+    let replies = said.iter().filter(|(at, _)| *at == ANN.at).map(|(_, got)| got.packet());
+    let groups = replies.filter_map(|packet| match packet {
+        ServerPacket::LoggedIn { success: true, groups } => Some(groups),
+        _ => None,
+    });
+    groups.last().map(|groups| {
+        let entries = groups.iter().flat_map(|group| {
+            group.friends.iter().map(|friend| (group.group, friend.number, friend.state))
+        });
+        entries.collect()
+    })
+}
+
+impl Hall {
+    /// Ann's friends as a login shows them now.
+    fn listed(&self) -> Vec<(GroupNumber, ServiceNumber, Presence)> {
+        let state = |number| match self.engine.connection_of(number) {
+            Some(_) => Online,
+            None => Offline,
+        };
+        let user = self.engine.state().user(ANN.number).unwrap();
+        user.friends().iter().map(|it| (it.group, it.number, state(it.number))).collect()
+    }
+}
+
 #[test]
-fn a_long_friend_list_is_shown_whole() {
-    let mut hall = Hall::new();
-    hall.turn(|hall| hall.engine.handle_end(ANN.at, &mut hall.journal));
-    hall.goes_on();
+fn a_friend_list_that_a_turn_has_room_for_is_shown_at_once() {
+    let mut hall = Hall::empty(FRIENDS);
+    hall.enter(friend(3));
     let said = hall.enter(ANN);
-    let reply = said.iter().find(|(at, _)| *at == ANN.at).map(|(_, got)| got).unwrap();
-    let ServerPacket::LoggedIn { success: true, groups } = reply.packet() else {
-        panic!("no login: {reply:?}");
+    assert_eq!(friend_list(&said), Some(hall.listed()));
+}
+
+#[test]
+fn a_long_friend_list_is_made_in_turns_and_shows_what_is_so_at_its_end() {
+    let mut hall = Hall::empty(4 * FRIENDS_PER_SLICE);
+    let [leaves, comes] = [friend(3), friend(4)];
+    hall.enter(leaves);
+    let said = hall.enter(ANN);
+    assert_eq!(friend_list(&said), None);
+    assert!(hall.engine.has_work() && !hall.engine.is_ready(ANN.at), "its next packet waits");
+    assert_eq!(hall.engine.sessionless_since(ANN.at), None, "it is not late with its login");
+    assert_eq!(hall.engine.connection_of(ANN.number), None);
+    let said = hall.turn(|hall| {
+        hall.engine.handle_end(leaves.at, &mut hall.journal);
+        hall.engine.handle_connect(comes.at, [127, 0, 0, 1].into(), &mut hall.journal);
+        hall.hand(comes, Request::LogIn { password: Secret::new(b"secret"), mode: 0 });
+    });
+    assert!(said.is_empty());
+    let job = hall.engine.poll_password_job().unwrap();
+    hall.turn(|hall| hall.engine.handle_verdict(verdict(&job), &mut hall.journal));
+    let mut said = hall.goes_on();
+    while hall.engine.has_work() {
+        assert_eq!(friend_list(&said), None);
+        said = hall.goes_on();
+    }
+    assert!(friend_list(&said) == Some(hall.listed()));
+    let number = ANN.number;
+    assert_eq!(hall.engine.connection_of(number), Some(ANN.at));
+    assert_eq!(hall.does(ANN, Request::Test), [(ANN.at, tested(number))]);
+}
+
+#[test]
+fn a_login_that_ends_before_its_friend_list_is_made_is_none() {
+    let mut hall = Hall::empty(FRIENDS_PER_SLICE + 1);
+    hall.enter(ANN);
+    assert!(hall.engine.has_work());
+    hall.turn(|hall| {
+        hall.engine.handle_end(ANN.at, &mut hall.journal);
+        hall.engine.handle_connect(ANN.at, [127, 0, 0, 2].into(), &mut hall.journal);
+    });
+    assert!(!hall.engine.has_work() && hall.engine.is_ready(ANN.at));
+    assert_eq!(hall.goes_on(), []);
+    assert_eq!(hall.engine.connection_of(ANN.number), None);
+}
+
+#[test]
+fn a_recording_that_begins_within_a_friend_list_goes_on_alike() {
+    let mut hall = Hall::empty(2 * FRIENDS_PER_SLICE + 1);
+    hall.enter(ANN);
+    hall.goes_on();
+    let mut kept = Vec::new();
+    hall.engine.save(&mut kept);
+    let (settings, state) = (hall.engine.settings().clone(), hall.engine.state().clone());
+    let engine = Engine::restore(settings, state, &kept, |_| None).unwrap();
+    let mut again = Vec::new();
+    engine.save(&mut again);
+    assert!(again == kept && engine.find_contradiction().is_none());
+    let all = |hall: &mut Hall| -> Vec<Said> {
+        std::iter::from_fn(|| hall.engine.has_work().then(|| hall.goes_on())).collect()
     };
-    let shown: Vec<_> = groups
-        .iter()
-        .flat_map(|group| group.friends.iter().map(|friend| (group.group, friend.number)))
-        .collect();
-    let user = hall.engine.state().user(ANN.number).unwrap();
-    let listed: Vec<_> = user.friends().iter().map(|it| (it.group, it.number)).collect();
-    assert_eq!(shown, listed);
+    let said = all(&mut hall);
+    assert!(friend_list(said.last().unwrap()).is_some());
+    hall.engine = engine;
+    assert!(all(&mut hall) == said);
 }
