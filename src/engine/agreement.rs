@@ -241,6 +241,7 @@ mod tests {
     use super::*;
     use crate::codec::profile::Profile;
     use crate::codec::secret::Secret;
+    use crate::engine::listing::Listing;
     use crate::engine::peer::{MakesRoom, Sent};
     use crate::engine::{Host, Outcome, Settings, StorageFull, Verdict};
     use crate::id::{GroupNumber, MonoMillis, Place, Seq, UnixMillis};
@@ -401,6 +402,10 @@ mod tests {
         finds_peer(0, "password", |it| it.stage = Stage::Password(5));
         finds_peer(4, "password", |it| it.stage = Stage::Password(99));
         finds_peer(5, "waits for mail", |it| it.stage = Stage::Mail);
+        let listing = |number| Stage::Listing(Box::new(Listing::new(number, Presence::Online)));
+        finds_peer(4, "friends does not go on", |it| it.stage = listing(ANN));
+        finds_peer(4, "before its friends", |it| it.stage = listing(NOBODY));
+        finds_peer(0, "before its friends", |it| it.stage = listing(ANN));
         finds(Whose::Connection(ConnectionId(3)), "does not go on", |it| it.searches.clear());
         finds(Whose::Connection(ConnectionId(5)), "without a session", |it| {
             it.peers[5].as_mut().unwrap().stage =

@@ -291,16 +291,14 @@ impl Connections {
         self.touch(id);
     }
 
-    /// Hands to the system what it takes of a connection's output. Answers whether there was any.
-    pub(super) fn write(&mut self, id: ConnectionId, now: MonoMillis) -> bool {
-        let Some((connection, spares)) = self.get_with_spares(id) else { return false };
-        let has_output = !connection.output.is_empty();
+    /// Hands to the system what it takes of a connection's output.
+    pub(super) fn write(&mut self, id: ConnectionId, now: MonoMillis) {
+        let Some((connection, spares)) = self.get_with_spares(id) else { return };
         match connection.write(now, spares) {
             Ok(true) => connection.look_soon(),
             Ok(false) => {}
             Err(_) => self.give_up(id),
         }
-        has_output
     }
 
     /// Takes nothing more from the connection; what waits is still sent.
@@ -390,5 +388,87 @@ impl Connections {
         if let Some(connection) = self.slab.get_mut(id.0) {
             self.looks.set(id, &mut connection.look, due);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const NOW: MonoMillis = MonoMillis(5);
+
+    /// So many connections, which nothing has happened to, and their other ends.
+    fn connections(count: usize) -> (Connections, Vec<ConnectionId>, Vec<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut connections = Connections::new(Arc::new(Poller::new().unwrap()));
+        let (mut ids, mut others) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            others.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            ids.push(connections.add(listener.accept().unwrap().0, NOW).unwrap());
+        }
+        connections.hold_touched();
+        connections.held.clear();
+        (connections, ids, others)
+    }
+
+    #[test]
+    fn those_who_are_told_something_of_their_own_come_before_the_others() {
+        let (mut connections, ids, _others) = connections(5);
+        connections.touch(ids[0]);
+        connections.queue(ids[1], b"to many", true, NOW);
+        connections.queue(ids[2], b"to many", true, NOW);
+        connections.queue(ids[3], b"to one", false, NOW);
+        connections.queue(ids[2], b"to one", false, NOW);
+        connections.queue(ids[3], b"to many", true, NOW);
+        connections.hold_touched();
+        assert_eq!(connections.held, [3, 2, 0, 1].map(|index: usize| ids[index]));
+        connections.held.clear();
+        connections.touch(ids[3]);
+        connections.hold_touched();
+        assert_eq!(connections.held, [ids[3]], "that was another turn");
+    }
+
+    #[test]
+    fn who_is_left_to_a_turn_to_come_is_taken_once_unless_settled_before() {
+        let (mut connections, ids, _others) = connections(4);
+        for index in [2, 0, 2, 1, 3] {
+            connections.put_back(ids[index]);
+        }
+        assert!(connections.has_work());
+        connections.get(ids[0]).unwrap().in_backlog = false;
+        connections.remove(ids[1]);
+        assert_eq!(connections.poll_backlog(), Some(ids[2]));
+        assert_eq!(connections.poll_backlog(), Some(ids[3]));
+        assert_eq!(connections.poll_backlog(), None);
+        assert!(!connections.has_backlog() && !connections.has_work());
+    }
+
+    #[test]
+    fn who_has_had_no_share_of_a_turn_comes_first_in_the_next() {
+        let (mut connections, ids, _others) = connections(4);
+        connections.pause(ids[0], Pause::Turn, 2);
+        connections.pause(ids[1], Pause::Turn, 0);
+        connections.pause(ids[2], Pause::Line, 1);
+        connections.pause(ids[3], Pause::Turn, 0);
+        connections.end_shares();
+        assert_eq!(connections.resumable, [ids[1], ids[3], ids[0]]);
+        assert_eq!(connections.to_many, [ids[2]]);
+        assert!(ids.iter().all(|id| connections.unpause(*id)));
+    }
+
+    #[test]
+    fn room_for_a_connection_is_noted_once() {
+        let (mut connections, ids, _others) = connections(2);
+        [1, 0, 1].iter().for_each(|index: &usize| connections.note_room(ids[*index]));
+        assert_eq!(connections.roomy_count(), 2);
+        assert_eq!(connections.poll_roomy(), Some(ids[1]));
+        connections.note_room(ids[1]);
+        assert_eq!(
+            (connections.poll_roomy(), connections.poll_roomy()),
+            (Some(ids[0]), Some(ids[1]))
+        );
+        assert_eq!(connections.poll_roomy(), None);
     }
 }

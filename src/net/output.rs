@@ -8,12 +8,10 @@ use std::time::Duration;
 
 use super::Server;
 use super::connection::{Pause, Phase};
+use super::outside::Clock;
 use crate::engine::Input;
 use crate::id::ConnectionId;
 use crate::limits::{OUTPUT_BYTES_LOW, OUTPUT_BYTES_MAX, WRITING_MS};
-
-/// Writes between two looks at the clock.
-const WRITES_BETWEEN_LOOKS: usize = 16;
 
 impl Server {
     /// Lets out what the turn has made; as long as the disk works on what it rests on, it is held.
@@ -42,10 +40,10 @@ impl Server {
     /// few does not wait for what is said to many.
     pub(super) fn settle_held(&mut self) {
         let mut held = mem::take(&mut self.connections.held);
-        let (begun, mut written) = (self.clock.passed(), 0);
+        let mut writing = Writing::default();
         for &id in &held {
-            if self.has_time_to_write(begun, written) {
-                written += usize::from(self.settle(id));
+            if writing.has_time(&self.clock) {
+                self.settle(id);
             } else {
                 self.connections.put_back(id);
             }
@@ -58,32 +56,21 @@ impl Server {
     /// Settles the next of those that were left over. Whatever waits in their buffers must be on disk: it may be of
     /// any turn.
     pub(super) fn settle_backlog(&mut self) {
-        let (begun, mut written) = (self.clock.passed(), 0);
-        while self.has_time_to_write(begun, written)
-            && let Some(id) = self.connections.poll_backlog()
-        {
-            written += usize::from(self.settle(id));
+        let mut writing = Writing::default();
+        while let Some(id) = self.connections.poll_backlog() {
+            self.settle(id);
+            if !writing.has_time(&self.clock) {
+                return;
+            }
         }
     }
 
-    fn has_time_to_write(&self, begun: Duration, written: usize) -> bool {
-        let is_looked_at = written.is_multiple_of(WRITES_BETWEEN_LOOKS);
-        !is_looked_at || self.clock.passed() - begun < Duration::from_millis(WRITING_MS)
-    }
-
-    /// Writes to a connection, and sees how it goes on. Answers whether there was something to write.
-    fn settle(&mut self, id: ConnectionId) -> bool {
-        let has_written = self.connections.write(id, self.now.mono);
-        self.see_on(id);
-        has_written
-    }
-
-    fn see_on(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get(id) {
-            connection.in_backlog = false;
-        }
+    fn settle(&mut self, id: ConnectionId) {
+        self.connections.write(id, self.now.mono);
+        let Some(connection) = self.connections.get(id) else { return };
+        connection.in_backlog = false;
         // What a further turn has to say to it stands in the outbox: that turn ends it, if it is to end.
-        if self.connections.get(id).is_some_and(|connection| !connection.touched) {
+        if !connection.touched {
             self.close_if_done(id);
         }
         self.list_what_goes_on(id);
@@ -196,5 +183,45 @@ impl Server {
         let again = awaits || (stopping.is_some() && lingers);
         let due = again.then(|| connection.next_look(now));
         connections.set_look(id, due);
+    }
+}
+
+/// Connections that are settled between two looks at the clock, the first of which cost none.
+const BETWEEN_LOOKS: usize = 16;
+
+/// How long the connections of a turn are being written to.
+#[derive(Default)]
+struct Writing {
+    settled: usize,
+    until: Option<Duration>,
+    is_over: bool,
+}
+
+impl Writing {
+    /// Whether there is time for one more.
+    fn has_time(&mut self, clock: &Clock) -> bool {
+        self.settled += 1;
+        if self.settled.is_multiple_of(BETWEEN_LOOKS) {
+            let now = clock.passed();
+            let until = self.until.get_or_insert(now + Duration::from_millis(WRITING_MS));
+            self.is_over = now >= *until;
+        }
+        !self.is_over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::UnixMillis;
+
+    #[test]
+    fn a_few_connections_are_always_written_to_and_no_turn_writes_for_ever() {
+        let clock = Clock::new(UnixMillis(0));
+        let mut writing = Writing::default();
+        assert!((1..BETWEEN_LOOKS).all(|_| writing.has_time(&clock)));
+        while writing.has_time(&clock) {}
+        assert!(!writing.has_time(&clock), "it stays over");
+        assert!(Writing::default().has_time(&clock));
     }
 }
