@@ -348,11 +348,11 @@ fn a_line_that_was_tampered_with_is_refused_or_served() {
 /// The reply to a login of ann's, if it is among what was said: all friends with their groups and states.
 fn friend_list(said: &Said) -> Option<Vec<(GroupNumber, ServiceNumber, Presence)>> {
     let replies = said.iter().filter(|(at, _)| *at == ANN.at).map(|(_, got)| got.packet());
-    let groups = replies.filter_map(|packet| match packet {
+    let mut groups = replies.filter_map(|packet| match packet {
         ServerPacket::LoggedIn { success: true, groups } => Some(groups),
         _ => None,
     });
-    groups.last().map(|groups| {
+    groups.next_back().map(|groups| {
         let entries = groups.iter().flat_map(|group| {
             group.friends.iter().map(|friend| (group.group, friend.number, friend.state))
         });
