@@ -14,6 +14,8 @@ mod extensions;
 mod foretold;
 mod input;
 mod kept;
+mod line;
+mod listing;
 mod login;
 mod mail;
 mod monitoring;
@@ -49,8 +51,9 @@ use crate::wire::server::{Extensions, Presence, Sign, SystemKind};
 use crate::wire::{
     ClientPacket, Expected, Frame, FrameError, Kind, Notice, Request, RequestType, ServerPacket,
 };
+use line::Line;
 use login::Passwords;
-use mail::Text;
+use mail::{Encoded, Text};
 use peer::{MakesRoom, Peer, Session, Sessions, Stage};
 use throttle::{ConnectionGuard, Guard, Rate};
 use transfers::Transfers;
@@ -164,6 +167,10 @@ pub struct Engine {
     sessions: Sessions,
     transfers: Transfers,
     searches: VecDeque<ConnectionId>,
+    /// Connections that friend lists are being made for, or will be.
+    listings: VecDeque<ConnectionId>,
+    /// Those who are told in turns to come what was said to very many.
+    line: Line,
     passwords: Passwords,
     login_failures: Guard,
     registrations: Guard,
@@ -219,6 +226,8 @@ impl Engine {
             sessions: Sessions::default(),
             transfers: Transfers::default(),
             searches: VecDeque::new(),
+            listings: VecDeque::new(),
+            line: Line::default(),
             passwords: Passwords::default(),
             receipts: BTreeMap::new(),
             receipts_since: MonoMillis::default(),
@@ -278,6 +287,7 @@ impl Engine {
             emitted: 0,
             queued_from: 0,
             queued_turn: 0,
+            in_line: false,
         };
         self.live_peers += 1;
         self.without_session.insert(peer.makes_room(), connection);
@@ -311,7 +321,7 @@ impl Engine {
     }
 
     /// Whether a connection's next packet may be handed in. It may not while the one before waits for a
-    /// password, a search or room for mail, nor once the connection is closing.
+    /// password, a search, a friend list or room for mail, nor once the connection is closing.
     #[must_use]
     pub fn is_ready(&self, connection: ConnectionId) -> bool {
         self.peer(connection).is_some_and(|peer| matches!(peer.stage, Stage::Ready))
@@ -346,6 +356,12 @@ impl Engine {
         self.peer(connection).filter(|peer| peer.queued_turn == self.turn).map_or(0, |peer| {
             usize::try_from(peer.emitted - peer.queued_from).unwrap_or(usize::MAX)
         })
+    }
+
+    /// Whether what was said to very many is still going out.
+    #[must_use]
+    pub fn says_to_many(&self) -> bool {
+        !self.line.is_empty()
     }
 
     /// How many messages this turn has posted so far, and how many were looked at to be told of a friend's
@@ -490,18 +506,30 @@ impl Engine {
 
     /// A connection has room for more of what waits for it.
     pub fn handle_room(&mut self, connection: ConnectionId, host: &mut impl Host) {
-        self.send_untold(connection);
-        self.send_monitored(connection, host);
-        if self.peer(connection).is_some_and(|peer| matches!(peer.stage, Stage::Mail)) {
-            self.send_mail(connection, host);
-        }
+        self.send_waiting(connection, &mut Encoded::default(), host);
         self.emit_presence(host);
     }
 
-    /// Ends a turn's inputs: a slice of a search, and what is to be written along with the turn's changes
-    /// or has waited long enough.
+    /// Sends the next stretch of all that waits for a connection.
+    fn send_waiting(
+        &mut self,
+        connection: ConnectionId,
+        encoded: &mut Encoded,
+        host: &mut impl Host,
+    ) {
+        self.send_untold(connection);
+        self.send_monitored(connection, host);
+        if self.peer(connection).is_some_and(|peer| matches!(peer.stage, Stage::Mail)) {
+            self.send_mail(connection, encoded, host);
+        }
+    }
+
+    /// Ends a turn's inputs: slices of a search, of a long friend list and of what is said to very many, and what is to
+    /// be written along with the turn's changes or has waited long enough.
     pub fn handle_step(&mut self, host: &mut impl Host) {
         self.advance_search();
+        self.advance_listing(host);
+        self.advance_line(host);
         if self.changed || self.may_write_deliveries() {
             self.flush_deliveries(host);
         }
@@ -533,10 +561,10 @@ impl Engine {
         self.presence_before.clear();
     }
 
-    /// Whether there is work that waits for nothing: a search.
+    /// Whether there is work that waits for nothing: a search, a long friend list, or what is said to very many.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.searches.is_empty()
+        !self.searches.is_empty() || !self.listings.is_empty() || !self.line.is_empty()
     }
 
     /// When [`Self::handle_step`] is wanted at the latest.
@@ -555,6 +583,8 @@ impl Engine {
         while self.peers.pop_if(|peer| peer.is_none()).is_some() {}
         self.peers.shrink_to_fit();
         self.searches.shrink_to_fit();
+        self.listings.shrink_to_fit();
+        self.line.let_go();
         self.resumed.shrink_to_fit();
         self.posted.shrink_to_fit();
         self.payload = Vec::new();

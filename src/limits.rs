@@ -110,9 +110,9 @@ pub const TURN_MS: u64 = 5;
 /// Output of a turn, in bytes, after which no further packet is taken in it: bounds what is held back until the turn
 /// is on disk. Half of it is for what waited, such as mail, until there was room for it.
 pub const OUTBOX_BYTES_PER_TURN: usize = 16 << 20;
-/// Messages posted in one turn, after which no further packet is taken in it: a broadcast is as much work
-/// as it has receivers.
-pub const POSTED_PER_TURN: usize = 16_384;
+/// Messages posted in one turn, after which no further packet is taken in it that may be for many: a broadcast is as
+/// much work as it has receivers.
+pub const POSTED_PER_TURN: usize = 4_096;
 /// Connections accepted from one listening address in one turn, for the same reason.
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// How long no connection is accepted after the system had no file for one, in milliseconds.
@@ -126,9 +126,23 @@ pub const FILES_LINGERING: usize = 32;
 pub const ACKNOWLEDGED_MS_MIN: u64 = 1;
 /// The longest time between two looks at what was acknowledged, in milliseconds.
 pub const ACKNOWLEDGED_MS_MAX: u64 = 250;
-/// Output of a turn that is copied to connections' buffers before these are written: bounds the copies of a
-/// broadcast.
-pub const RELEASE_BYTES: usize = 4 * 1_024 * 1_024;
+/// Output of a turn, in bytes, those that go to many counted for each of them, after which no further packet is taken
+/// in it that may be for many, and what is said to many is put off: it is copied to the connections' buffers.
+/// What was put off before, and what waits for slow clients, has an eighth of that in any case.
+pub const COPIED_BYTES_PER_TURN: usize = 1 << 20;
+/// How long a turn writes to connections, and how long to those that earlier turns have left over, in milliseconds: a
+/// write takes 5 to 20 us. Whoever it does not come to follows in the turns after it.
+pub const WRITING_MS: u64 = 2;
+/// Bytes that the system is handed at once for one connection: the longest friend list takes several turns.
+pub const WRITE_BYTES_MAX: usize = 1 << 20;
+/// Connections that are looked at in one turn for what they have acknowledged, or because something is due with them.
+pub const LOOKS_AT_ONCE: usize = 512;
+/// Friends that a turn adds to the reply to a login: a slice of a longer list takes about a millisecond.
+pub const FRIENDS_PER_SLICE: usize = 4_096;
+/// How many are told the same in the turn in which it comes up.
+pub const TOLD_AT_ONCE: usize = 512;
+/// How many of the others are told in each turn after it: they are written to in that turn, mostly.
+pub const TOLD_PER_TURN: usize = 128;
 /// Output waiting for a connection, in bytes, above which nothing more is read from it, nor from those whose next
 /// packet would be passed on to it.
 pub const OUTPUT_BYTES_HIGH: usize = 256 * 1_024;

@@ -23,5 +23,6 @@ mod decide {
     mod rehash;
     mod restart;
     mod search;
+    mod slices;
     mod turns;
 }

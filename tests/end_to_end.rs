@@ -56,6 +56,8 @@ mod script_extensions;
 mod secrets;
 #[path = "end_to_end/self_check.rs"]
 mod self_check;
+#[path = "end_to_end/slices.rs"]
+mod slices;
 #[path = "end_to_end/soak.rs"]
 mod soak;
 #[path = "end_to_end/store.rs"]

@@ -9,7 +9,7 @@ use crate::id::{Seq, UnixMillis};
 const NAME_END: &str = ".box";
 const NAME_DIGITS: usize = 20;
 pub(super) const MAGIC: [u8; 8] = *b"oicqbox\n";
-pub(super) const VERSION: u16 = 4;
+pub(super) const VERSION: u16 = 5;
 /// Texts were left out.
 const FLAG_BLANKED: u16 = 1;
 const FLAGS_KNOWN: u16 = FLAG_BLANKED;

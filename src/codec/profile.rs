@@ -51,6 +51,15 @@ impl<'a> Profile<'a> {
         Self::read(&mut Reader::new(packed)).unwrap_or_default()
     }
 
+    /// The nickname and the portrait of a profile that has been packed: what friend lists show. The rest of it is not
+    /// looked at, which for a long list is most of the time.
+    #[must_use]
+    pub fn nickname_and_portrait(packed: &'a [u8]) -> (&'a [u8], u16) {
+        let mut reader = Reader::new(packed);
+        let both = reader.string().and_then(|nickname| Ok((nickname, reader.u16()?)));
+        both.unwrap_or_default()
+    }
+
     /// Reads all fields, one after the other.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, Short> {
         Self::read_around(reader, |_| Ok(())).map(|(profile, ())| profile)

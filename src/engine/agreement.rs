@@ -104,6 +104,7 @@ impl Engine {
         of(peer.arrival <= self.arrivals, "it has arrived later than the last one")?;
         let queued = peer.queued_turn <= self.turn && peer.queued_from <= peer.emitted;
         of(queued, "its output began in a turn to come")?;
+        of(!peer.in_line || self.line.contains(id), "it waits in a line that it is not in")?;
         let sent = &peer.unacknowledged;
         let ordered = sent.iter().is_sorted_by(|one, next| one.end < next.end);
         of(ordered, "what was sent to it is not in order")?;
@@ -133,6 +134,14 @@ impl Engine {
             Stage::Search(_) | Stage::Foregone(_) => {
                 of(session.is_some(), "it searches without a session")?;
                 of(self.searches.contains(&id), "its search does not go on")
+            }
+            Stage::Listing(ref listing) => {
+                let is_there = self.state.user(listing.number).is_some();
+                of(
+                    session.is_none() && is_there,
+                    "it is in session before its friends are listed",
+                )?;
+                of(self.listings.contains(&id), "the list of its friends does not go on")
             }
             Stage::Mail => of(session.is_some(), "it waits for mail without a session"),
             Stage::Closing => of(session.is_none(), "it is closing, and in a session"),
@@ -232,6 +241,7 @@ mod tests {
     use super::*;
     use crate::codec::profile::Profile;
     use crate::codec::secret::Secret;
+    use crate::engine::listing::Listing;
     use crate::engine::peer::{MakesRoom, Sent};
     use crate::engine::{Host, Outcome, Settings, StorageFull, Verdict};
     use crate::id::{GroupNumber, MonoMillis, Place, Seq, UnixMillis};
@@ -381,6 +391,7 @@ mod tests {
         finds_peer(0, "later than the last", |it| it.arrival = 99);
         finds_peer(0, "turn to come", |it| it.queued_turn = 1);
         finds_peer(0, "turn to come", |it| it.queued_from = it.emitted + 1);
+        finds_peer(0, "in a line", |it| it.in_line = true);
         finds_peer(0, "not in order", |it| it.unacknowledged.extend(it.unacknowledged.clone()));
         finds_peer(0, "than was emitted", |it| it.emitted -= 1_000_000.min(it.emitted));
         finds_peer(0, "nobody wrote", |it| it.unacknowledged[0].seq = Seq(99));
@@ -391,6 +402,10 @@ mod tests {
         finds_peer(0, "password", |it| it.stage = Stage::Password(5));
         finds_peer(4, "password", |it| it.stage = Stage::Password(99));
         finds_peer(5, "waits for mail", |it| it.stage = Stage::Mail);
+        let listing = |number| Stage::Listing(Box::new(Listing::new(number, Presence::Online)));
+        finds_peer(4, "friends does not go on", |it| it.stage = listing(ANN));
+        finds_peer(4, "before its friends", |it| it.stage = listing(NOBODY));
+        finds_peer(0, "before its friends", |it| it.stage = listing(ANN));
         finds(Whose::Connection(ConnectionId(3)), "does not go on", |it| it.searches.clear());
         finds(Whose::Connection(ConnectionId(5)), "without a session", |it| {
             it.peers[5].as_mut().unwrap().stage =

@@ -12,6 +12,9 @@ use crate::state::decide::Refusal;
 use crate::wire::server::{Extensions, Presence};
 use crate::wire::{Code, RequestType, ServerPacket};
 
+/// So many looks at whether somebody is told cost as much as finding one in a long list.
+const LOOKS: usize = 8;
+
 impl Engine {
     /// Which extensions a connection has.
     pub(super) fn extensions(&self, connection: ConnectionId) -> Extensions {
@@ -120,18 +123,18 @@ impl Engine {
         host: &mut impl Host,
     ) {
         let Some(user) = self.state.user(number) else { return };
-        // Whichever are fewer: those who list the user, or those who asked.
+        // Whichever takes less: to look at those who list the user, or to find those who asked among them.
         self.posted_count += user.listed_count().min(self.presence_sessions.len());
-        let told: Vec<_> = if user.listed_count() < self.presence_sessions.len() {
+        let told: Vec<_> = if user.listed_count() / LOOKS < self.presence_sessions.len() {
             user.listed_by().filter(|other| self.is_told(*other)).collect()
         } else {
             let asked = self.presence_sessions.iter().copied();
             asked.filter(|other| user.is_listed_by(*other)).collect()
         };
         let mut last = None;
-        for other in told {
+        for (index, other) in told.into_iter().enumerate() {
             let Some(to) = self.sessions.get(other) else { continue };
-            if self.is_presence_put_off(to, number, Some(before), host) {
+            if self.waits_with_presence(to, number, Some(before), self.is_put_off(index), host) {
                 continue;
             }
             let Some(kind) = self.peer(to).map(|peer| peer.kind()) else { continue };
@@ -153,7 +156,7 @@ impl Engine {
     ) {
         if let Some(to) = self.sessions.get(owner)
             && self.is_told(owner)
-            && !self.is_presence_put_off(to, friend, None, host)
+            && !self.waits_with_presence(to, friend, None, false, host)
         {
             let state = self.sessions.presence(friend);
             self.send(to, &ServerPacket::FriendPresence { number: friend, state });

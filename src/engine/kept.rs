@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use super::foretold::Foregone;
+use super::listing::Listing;
 use super::monitoring::Monitoring;
 use super::peer::{Peer, Sent, Session, Stage};
 use super::throttle::Bucket;
@@ -136,6 +137,9 @@ impl Engine {
         self.transfers.save(out);
         put_count(out, self.searches.len());
         self.searches.iter().for_each(|connection| put_connection(out, *connection));
+        put_count(out, self.listings.len());
+        self.listings.iter().for_each(|connection| put_connection(out, *connection));
+        self.save_line(out);
         self.passwords.save(out);
         self.login_failures.save(out);
         self.registrations.save(out);
@@ -181,6 +185,11 @@ impl Engine {
             let connection = connection(reader)?;
             engine.searches.push_back(connection);
         }
+        for _ in 0..reader.u32()? {
+            let connection = connection(reader)?;
+            engine.listings.push_back(connection);
+        }
+        engine.restore_line(reader)?;
         let Self { passwords, peers, .. } = &mut engine;
         let peer = |connection: ConnectionId| peers.get(connection.0)?.as_ref();
         passwords.restore(reader, |connection| Some(peer(connection)?.address))?;
@@ -246,6 +255,10 @@ impl Engine {
             Stage::Foregone(foregone) => {
                 out.put_u8(5);
                 foregone.save(out);
+            }
+            Stage::Listing(listing) => {
+                out.put_u8(6);
+                listing.save(out);
             }
         }
         out.put_u32(peer.extensions.sum());
@@ -325,6 +338,7 @@ fn read_peer(
         3 => Stage::Mail,
         4 => Stage::Closing,
         5 => Stage::Foregone(Box::new(Foregone::restore(reader)?)),
+        6 => Stage::Listing(Box::new(Listing::restore(reader)?)),
         _ => return Err(KeptError::Layout),
     };
     let extensions = Extensions::grant(reader.u32()?);
@@ -369,6 +383,7 @@ fn read_peer(
         emitted,
         queued_from: 0,
         queued_turn: 0,
+        in_line: false,
     };
     Ok((peer, presence))
 }

@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use super::kept::{self, KeptError};
-use super::peer::{Peer, Session, Sessions, Stage};
+use super::listing::Listing;
+use super::mail::Encoded;
+use super::peer::{Peer, Session, Stage};
 use super::renewal::Renewals;
 
 use super::throttle::{Bucket, Key};
@@ -23,9 +25,9 @@ use crate::codec::{Reader, Write};
 use crate::id::{ConnectionId, Seq, ServiceNumber};
 use crate::limits::{PASSWORDS_WAIT_MS, PASSWORDS_WAITING, PASSWORDS_WAITING_EACH};
 use crate::state::decide::{Forbidden, Must, Refusal, accounts};
-use crate::state::{Authentication, Event, State};
+use crate::state::{Authentication, Event};
 use crate::wire::client::Account;
-use crate::wire::server::{Extensions, FriendEntry, GroupEntry, Presence};
+use crate::wire::server::{Extensions, Presence};
 use crate::wire::{RequestType, ServerPacket};
 
 /// A password to be worked on beside the loop.
@@ -304,13 +306,19 @@ impl Wanted {
 }
 
 impl Engine {
-    /// Puts other profiles in the place of those that wait for a password with their registration or change.
+    /// Puts other profiles in the place of those that wait for a password with their registration or change, and other
+    /// nicknames into friend lists that are being made.
     pub fn exchange_profiles(&mut self, mut other: impl FnMut(&Profile<'_>) -> Vec<u8>) {
         for wanted in self.passwords.at_work.iter_mut().chain(self.passwords.waiting.iter_mut()) {
             if let Purpose::Register { profile, .. } | Purpose::Change { profile, .. } =
                 &mut wanted.purpose
             {
                 *profile = other(&Profile::unpacked(profile));
+            }
+        }
+        for peer in self.peers.iter_mut().flatten() {
+            if let Stage::Listing(listing) = &mut peer.stage {
+                listing.exchange_nicknames(&mut other);
             }
         }
     }
@@ -401,7 +409,7 @@ impl Engine {
     }
 
     /// Begins or ends a wait for a password: a connection without a session makes room later while it lasts.
-    fn set_stage(&mut self, connection: ConnectionId, change: impl FnOnce(&mut Peer)) {
+    pub(super) fn set_stage(&mut self, connection: ConnectionId, change: impl FnOnce(&mut Peer)) {
         let Some(peer) = self.peer_mut(connection) else { return };
         let before = peer.makes_room();
         change(peer);
@@ -628,17 +636,28 @@ impl Engine {
             return Err(Refusal::NotAllowed(Forbidden::LogInAsThisKind));
         }
         self.login_failures.clear(Key::Number(number));
+        self.list_friends(connection, Listing::new(number, mode), host);
+        Ok(())
+    }
+
+    /// A login is done: its reply, and the session begins.
+    pub(super) fn enter(
+        &mut self,
+        connection: ConnectionId,
+        listing: &Listing,
+        host: &mut impl Host,
+    ) {
+        let (number, kind) = (listing.number, self.kind(connection));
         if let Some(elsewhere) = self.sessions.get(number) {
             self.end_connection(elsewhere, 0, Ending::Elsewhere, host);
         }
         self.settle_mail(number, host);
-        self.start_session(connection, number, mode);
-        let groups = friend_list(&self.state, &self.sessions, number);
-        let range = self.outbox.encode(kind, &ServerPacket::LoggedIn { success: true, groups });
+        self.start_session(connection, number, listing.mode);
+        let state = &self.state;
+        let range = self.outbox.encode_with(|out| listing.encode(state, kind, out));
         self.push(connection, range);
         self.answer_done(connection, RequestType::LogIn as u8);
-        self.send_mail(connection, host);
-        Ok(())
+        self.send_mail(connection, &mut Encoded::default(), host);
     }
 
     fn start_session(&mut self, connection: ConnectionId, number: ServiceNumber, mode: Presence) {
@@ -666,32 +685,6 @@ impl Engine {
         self.sessions.start(number, connection);
         self.show_as(number, mode);
     }
-}
-
-fn friend_list<'a>(
-    state: &'a State,
-    sessions: &Sessions,
-    number: ServiceNumber,
-) -> Vec<GroupEntry<'a>> {
-    let Some(user) = state.user(number) else { return Vec::new() };
-    let mut places = [0; 256];
-    let mut groups = Vec::with_capacity(user.groups().len());
-    for group in user.groups() {
-        places[usize::from(group.number.0)] = groups.len();
-        let friends = Vec::with_capacity(usize::from(group.friends));
-        groups.push(GroupEntry { name: &group.name, group: group.number, friends });
-    }
-    for friend in user.friends() {
-        let Some(other) = state.user(friend.number) else { continue };
-        let profile = other.profile();
-        groups[places[usize::from(friend.group.0)]].friends.push(FriendEntry {
-            number: friend.number,
-            portrait: u8::try_from(profile.portrait).unwrap_or(u8::MAX),
-            state: sessions.presence(friend.number),
-            nickname: profile.nickname,
-        });
-    }
-    groups
 }
 
 fn packed(profile: &Profile<'_>) -> Vec<u8> {

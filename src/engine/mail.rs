@@ -25,6 +25,27 @@ pub(super) struct Text<'a> {
     pub(super) place: Place,
 }
 
+/// The message that this turn has encoded last: a broadcast is the same bytes for all receivers of one kind.
+#[derive(Default)]
+pub(super) struct Encoded(Option<(Shape, Range<usize>)>);
+
+/// What tells the bytes of two messages apart: the event, what it has posted, and how the receiver gets its packets.
+type Shape = (Seq, MessageKind, Kind, bool);
+
+impl Encoded {
+    /// Where the message stands in the outbox, after it is encoded if it is another one.
+    fn get(&mut self, shape: Shape, encode: impl FnOnce() -> Range<usize>) -> Range<usize> {
+        match &self.0 {
+            Some((last, range)) if *last == shape => range.clone(),
+            _ => {
+                let range = encode();
+                self.0 = Some((shape, range.clone()));
+                range
+            }
+        }
+    }
+}
+
 const fn sign(kind: MessageKind) -> Sign {
     match kind {
         MessageKind::User => Sign::User,
@@ -52,28 +73,21 @@ const fn packet(
 impl Engine {
     /// Sends what an event has posted to those who are in session.
     pub(super) fn emit_posted(&mut self, text: Text<'_>, posted: &[Posted], host: &mut impl Host) {
-        // A broadcast is the same bytes for all receivers of one kind.
-        let mut last: Option<(Kind, bool, MessageKind, Range<usize>)> = None;
+        let (mut encoded, mut told) = (Encoded::default(), 0);
         for message in posted {
             let Some(to) = self.sessions.get(message.to) else { continue };
-            if !self.takes_mail(to, host) {
+            if !self.takes_mail(to, self.is_put_off(told), host) {
                 continue;
             }
+            told += 1;
             let Some(receiver) = self.peer(to).map(Peer::kind) else { continue };
             let with_ids = self.has_message_ids(to);
-            let range = match &last {
-                Some((kind, ids, what, range))
-                    if (*kind, *ids, *what) == (receiver, with_ids, message.kind) =>
-                {
-                    range.clone()
-                }
-                _ => {
-                    let id = with_ids.then_some((text.seq, self.now.wall));
-                    let packet = packet(id, message.kind, message.from, text.bytes);
-                    self.outbox.encode(receiver, &packet)
-                }
-            };
-            last = Some((receiver, with_ids, message.kind, range.clone()));
+            let shape = (text.seq, message.kind, receiver, with_ids);
+            let range = encoded.get(shape, || {
+                let id = with_ids.then_some((text.seq, self.now.wall));
+                let packet = packet(id, message.kind, message.from, text.bytes);
+                self.outbox.encode(receiver, &packet)
+            });
             self.push(to, range);
             self.note_sent(to, text.seq);
         }
@@ -81,19 +95,22 @@ impl Engine {
     }
 
     /// Whether a message goes to a connection at once. It stays in the mailbox while older ones are still to
-    /// be sent, and while the client is slow to take what it has been sent: then it is sent later, and is
-    /// not copied until then.
-    fn takes_mail(&mut self, to: ConnectionId, host: &mut impl Host) -> bool {
-        let slow = self.output_waiting(to, host) > OUTPUT_BYTES_HIGH;
+    /// be sent, while the client is slow to take what it has been sent, and where it is one of very many that a turn
+    /// has for somebody: then it is sent later, and is not copied until then.
+    fn takes_mail(&mut self, to: ConnectionId, is_put_off: bool, host: &mut impl Host) -> bool {
+        let stays = is_put_off || self.output_waiting(to, host) > OUTPUT_BYTES_HIGH;
         let Some(peer) = self.peer_mut(to) else { return false };
         match (&peer.stage, &mut peer.session) {
             (Stage::Mail, _) => false,
-            (Stage::Ready, _) if slow => {
+            (Stage::Ready, _) if stays => {
                 peer.stage = Stage::Mail;
+                if is_put_off {
+                    self.put_in_line(to);
+                }
                 false
             }
             (Stage::Password(_) | Stage::Search(_) | Stage::Foregone(_), Some(session)) => {
-                session.mail_left |= slow;
+                session.mail_left |= stays;
                 !session.mail_left
             }
             _ => true,
@@ -115,7 +132,12 @@ impl Engine {
     }
 
     /// Sends the next stretch of what waits in the mailbox: after a login, or for a slow client.
-    pub(super) fn send_mail(&mut self, connection: ConnectionId, host: &mut impl Host) {
+    pub(super) fn send_mail(
+        &mut self,
+        connection: ConnectionId,
+        encoded: &mut Encoded,
+        host: &mut impl Host,
+    ) {
         let Some(session) = self.session(connection) else { return };
         let (number, mut sent_through) = (session.number, session.sent_through);
         let (mut text, mut bytes, mut complete) = (Vec::new(), 0, true);
@@ -128,11 +150,13 @@ impl Engine {
                     complete = false;
                     break;
                 }
-                text.clear();
-                host.read(waiting.place, waiting.length, &mut text);
-                let id = with_ids.then_some((seq, waiting.time));
-                let packet = packet(id, waiting.kind, waiting.from, &text);
-                let range = self.outbox.encode(kind, &packet);
+                let range = encoded.get((seq, waiting.kind, kind, with_ids), || {
+                    text.clear();
+                    host.read(waiting.place, waiting.length, &mut text);
+                    let id = with_ids.then_some((seq, waiting.time));
+                    let packet = packet(id, waiting.kind, waiting.from, &text);
+                    self.outbox.encode(kind, &packet)
+                });
                 bytes += range.len();
                 sent.push((range, seq));
                 sent_through = seq;

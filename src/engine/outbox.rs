@@ -11,6 +11,7 @@ use crate::wire::{Kind, ServerPacket, cut_for_client};
 pub struct Outbox {
     bytes: Vec<u8>,
     sends: Vec<(ConnectionId, Range<usize>)>,
+    copied: usize,
     closes: Vec<ConnectionId>,
 }
 
@@ -52,6 +53,18 @@ impl Outbox {
     #[must_use]
     pub const fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// How many bytes are to be sent; those that go to many count for each of them.
+    #[must_use]
+    pub const fn copied(&self) -> usize {
+        self.copied
+    }
+
+    /// How many packets are to be sent, once for each connection that they go to.
+    #[must_use]
+    pub const fn packets(&self) -> usize {
+        self.sends.len()
     }
 
     /// Whether there is nothing to send and nothing to close.
@@ -114,6 +127,7 @@ impl Outbox {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
         self.sends.clear();
+        self.copied = 0;
         self.closes.clear();
     }
 
@@ -131,7 +145,15 @@ impl Outbox {
         start..self.bytes.len()
     }
 
+    /// The same for a packet that is written as it is made.
+    pub(super) fn encode_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        start..self.bytes.len()
+    }
+
     pub(super) fn send(&mut self, to: ConnectionId, packet: Range<usize>) {
+        self.copied += packet.len();
         self.sends.push((to, packet));
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use super::foretold::Foregone;
+use super::listing::Listing;
 use super::monitoring::Monitoring;
 use super::throttle::Bucket;
 use super::untold::Untold;
@@ -38,6 +39,8 @@ pub(super) enum Stage {
     Search(Box<Search>),
     /// So does one whose outcome is known.
     Foregone(Box<Foregone>),
+    /// The friend list for the reply to its login is being made.
+    Listing(Box<Listing>),
     /// What waits in the mailbox is being sent, as the client takes it.
     Mail,
     /// The engine has closed the connection.
@@ -73,10 +76,12 @@ pub(super) struct Peer {
     /// `emitted` when the turn `queued_turn` began.
     pub(super) queued_from: u64,
     pub(super) queued_turn: u64,
+    /// It is served in a turn to come.
+    pub(super) in_line: bool,
 }
 
 /// When a connection without a session makes room for another, where there are as many as there may be: by arrival,
-/// and those last whose password waits or is looked at, for they may be about to have a session.
+/// and those last whose password waits or is looked at, or was right, for they may be about to have a session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum MakesRoom {
     Sooner(u64),
@@ -87,7 +92,7 @@ impl Peer {
     /// Its place among those without a session, as long as it is one of them.
     pub(super) const fn makes_room(&self) -> MakesRoom {
         match self.stage {
-            Stage::Password(_) => MakesRoom::Later(self.arrival),
+            Stage::Password(_) | Stage::Listing(_) => MakesRoom::Later(self.arrival),
             _ => MakesRoom::Sooner(self.arrival),
         }
     }

@@ -405,7 +405,7 @@ impl Engine {
         }
     }
 
-    fn kind(&self, connection: ConnectionId) -> Kind {
+    pub(super) fn kind(&self, connection: ConnectionId) -> Kind {
         self.peer(connection).map_or(Kind::User, |peer| peer.kind())
     }
 }

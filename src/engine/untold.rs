@@ -73,14 +73,19 @@ impl Engine {
         host.waiting(connection).saturating_add(self.queued(connection))
     }
 
-    /// What is still to be told to a connection, if it is to wait there with what comes now.
-    pub(super) fn untold(
+    /// What is still to be told to a connection, if it is to wait there with what comes now: for the client is slow,
+    /// or this is one of very many things that a turn has to say.
+    fn untold(
         &mut self,
         connection: ConnectionId,
+        is_put_off: bool,
         host: &mut impl Host,
     ) -> Option<&mut Untold> {
-        let full = self.output_waiting(connection, host) > OUTPUT_BYTES_HIGH;
-        let session = self.session_mut(connection).filter(|it| full || it.untold.is_some())?;
+        let waits = is_put_off || self.output_waiting(connection, host) > OUTPUT_BYTES_HIGH;
+        if is_put_off {
+            self.put_in_line(connection);
+        }
+        let session = self.session_mut(connection).filter(|it| waits || it.untold.is_some())?;
         Some(session.untold.get_or_insert_default())
     }
 
@@ -91,7 +96,7 @@ impl Engine {
         other: ServiceNumber,
         host: &mut impl Host,
     ) {
-        match self.untold(connection, host) {
+        match self.untold(connection, false, host) {
             Some(untold) => {
                 untold.transfers.insert(other);
             }
@@ -99,15 +104,17 @@ impl Engine {
         }
     }
 
-    /// A friend is seen otherwise than `before`, which is `None` for a new one.
-    pub(super) fn is_presence_put_off(
+    /// A friend is seen otherwise than `before`, which is `None` for a new one. Answers whether that is told later, as
+    /// it is in any case where it `is_put_off`.
+    pub(super) fn waits_with_presence(
         &mut self,
         connection: ConnectionId,
         friend: ServiceNumber,
         before: Option<Presence>,
+        is_put_off: bool,
         host: &mut impl Host,
     ) -> bool {
-        let Some(untold) = self.untold(connection, host) else { return false };
+        let Some(untold) = self.untold(connection, is_put_off, host) else { return false };
         let told = untold.friends.entry(friend).or_insert(before);
         if before.is_none() {
             *told = None;

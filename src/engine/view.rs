@@ -38,6 +38,8 @@ pub enum WaitsFor {
     Password(u64),
     /// A search is on its way through the users.
     Search,
+    /// The friend list for the reply to its login is being made.
+    FriendList,
     /// What waits in the mailbox is being sent.
     Mail,
     /// The connection's end: the engine has closed it.
@@ -75,6 +77,7 @@ impl Engine {
                 Stage::Ready => WaitsFor::Nothing,
                 Stage::Password(ticket) => WaitsFor::Password(ticket),
                 Stage::Search(_) | Stage::Foregone(_) => WaitsFor::Search,
+                Stage::Listing(_) => WaitsFor::FriendList,
                 Stage::Mail => WaitsFor::Mail,
                 Stage::Closing => WaitsFor::End,
             },

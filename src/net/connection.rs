@@ -10,7 +10,7 @@ use polling::Event;
 use super::buffer::{Buffer, Spares};
 use super::kernel::{self, Registered};
 use crate::id::{ConnectionId, MonoMillis};
-use crate::limits::{ACKNOWLEDGED_MS_MAX, ACKNOWLEDGED_MS_MIN};
+use crate::limits::{ACKNOWLEDGED_MS_MAX, ACKNOWLEDGED_MS_MIN, WRITE_BYTES_MAX};
 
 /// How far the end of a connection has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +39,8 @@ pub(super) enum Pause {
     Turn,
     /// It has had nothing of it, for the turn was long before.
     PassedOver,
+    /// What was said to very many is still going out, and the packet may say more to as many.
+    Line,
     /// The engine does something else for the connection first.
     Engine,
     /// Too much output waits: the client must take some of it first.
@@ -81,6 +83,12 @@ pub(super) struct Connection {
     armed: (bool, bool),
     /// It is in the list of connections that this turn touched.
     pub(super) touched: bool,
+    /// It is in the list of those that this turn has told something of their own.
+    pub(super) is_addressed: bool,
+    /// It is in the list of those that are settled in a turn to come.
+    pub(super) in_backlog: bool,
+    /// It is in the list of those that have room for more of what waits.
+    pub(super) is_roomy: bool,
     /// It is gone, or given up: it will be removed.
     pub(super) gone: bool,
 }
@@ -133,6 +141,9 @@ impl Connection {
             look_delay_ms: ACKNOWLEDGED_MS_MIN,
             armed: (true, false),
             touched: false,
+            is_addressed: false,
+            in_backlog: false,
+            is_roomy: false,
             gone: false,
         }
     }
@@ -175,8 +186,10 @@ impl Connection {
         if self.output.is_empty() {
             return Ok(false);
         }
+        let waiting = self.output.waiting();
+        let waiting = &waiting[..waiting.len().min(WRITE_BYTES_MAX)];
         let written = loop {
-            match (&*self.socket).write(self.output.waiting()) {
+            match (&*self.socket).write(waiting) {
                 Ok(count) => break count,
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
@@ -292,8 +305,14 @@ mod tests {
     fn nothing_is_read_while_the_next_packet_has_to_wait() {
         let (mut connection, _there) = pair();
         assert_eq!(wants(&connection), (true, false));
-        let receiver = Pause::Receiver(ConnectionId(1));
-        for pause in [Pause::Turn, Pause::PassedOver, Pause::Engine, Pause::Output, receiver] {
+        for pause in [
+            Pause::Turn,
+            Pause::PassedOver,
+            Pause::Line,
+            Pause::Engine,
+            Pause::Output,
+            Pause::Receiver(ConnectionId(1)),
+        ] {
             connection.pause = pause;
             assert_eq!(wants(&connection), (false, false), "{pause:?}");
         }

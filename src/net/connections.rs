@@ -3,7 +3,7 @@
 //!
 //! It never calls the engine. The lists are hints: whoever takes an id from one looks at the connection again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -26,15 +26,21 @@ pub(super) struct Connections {
     pub(super) spares: Spares,
     /// Something happened to them in this turn: they are settled at its end.
     touched: Vec<ConnectionId>,
+    /// Those of them that this turn has told something that it has not told others as well: they come before the rest.
+    addressed: Vec<ConnectionId>,
     /// Something happened to them in a turn that is over: they are settled once it is on disk.
     pub(super) held: Vec<ConnectionId>,
     /// They have input left of which nothing was taken in this turn, since it was long before it came to them: they
     /// come first in the next one.
     pub(super) passed_over: Vec<ConnectionId>,
+    /// The same of turns that had very many of them: they are settled in turns to come, in this order.
+    backlog: VecDeque<ConnectionId>,
     /// They have input left that can be gone on with in the next turn.
     pub(super) resumable: Vec<ConnectionId>,
+    /// They have a packet that may be for very many, and wait until what was said to others before has gone out.
+    pub(super) to_many: VecDeque<ConnectionId>,
     /// There is room for more of their mail.
-    pub(super) roomy: Vec<ConnectionId>,
+    roomy: VecDeque<ConnectionId>,
     /// More waits for them than may wait.
     pub(super) slow: Vec<ConnectionId>,
     /// They are over: the engine is told in the next turn.
@@ -55,10 +61,13 @@ impl Connections {
             slab: Slab::new(),
             spares: Spares::default(),
             touched: Vec::new(),
+            addressed: Vec::new(),
             held: Vec::new(),
             passed_over: Vec::new(),
+            backlog: VecDeque::new(),
             resumable: Vec::new(),
-            roomy: Vec::new(),
+            to_many: VecDeque::new(),
+            roomy: VecDeque::new(),
             slow: Vec::new(),
             gone: Vec::new(),
             lingering: BTreeSet::new(),
@@ -107,8 +116,23 @@ impl Connections {
     pub(super) fn let_go(&mut self) {
         self.spares.let_go();
         self.slab.shrink_to_fit();
-        let Self { touched, held, passed_over, resumable, roomy, slow, gone, .. } = self;
-        for list in [touched, held, passed_over, resumable, roomy, slow, gone] {
+        let Self {
+            touched,
+            addressed,
+            held,
+            backlog,
+            passed_over,
+            resumable,
+            to_many,
+            roomy,
+            slow,
+            gone,
+            ..
+        } = self;
+        for list in [touched, addressed, held, passed_over, resumable, slow, gone] {
+            list.shrink_to_fit();
+        }
+        for list in [backlog, to_many, roomy] {
             list.shrink_to_fit();
         }
     }
@@ -149,8 +173,9 @@ impl Connections {
 
     /// Whether something is to be done that no event announces.
     pub(super) fn has_work(&self) -> bool {
-        let lists = [&self.passed_over, &self.resumable, &self.roomy, &self.slow, &self.gone];
-        lists.iter().any(|list| !list.is_empty())
+        let lists = [&self.passed_over, &self.resumable, &self.slow, &self.gone];
+        let queues = [&self.backlog, &self.to_many, &self.roomy];
+        lists.iter().any(|list| !list.is_empty()) || queues.iter().any(|queue| !queue.is_empty())
     }
 
     /// Has the connection settled at the end of the turn.
@@ -164,12 +189,61 @@ impl Connections {
     /// Ends a turn: what it has touched is held. Nothing is held any more of the turn before.
     pub(super) fn hold_touched(&mut self) {
         debug_assert!(self.held.is_empty(), "a turn is let out before the next one is held");
-        std::mem::swap(&mut self.touched, &mut self.held);
-        for id in &self.held {
-            if let Some(connection) = self.slab.get_mut(id.0) {
-                connection.touched = false;
+        let Self { touched, addressed, held, slab, .. } = self;
+        std::mem::swap(addressed, held);
+        let is_other = |id: &ConnectionId| slab.get(id.0).is_some_and(|it| !it.is_addressed);
+        held.extend(touched.drain(..).filter(is_other));
+        for id in held {
+            if let Some(connection) = slab.get_mut(id.0) {
+                (connection.touched, connection.is_addressed) = (false, false);
             }
         }
+    }
+
+    /// Leaves a connection that is held to a turn to come.
+    pub(super) fn put_back(&mut self, id: ConnectionId) {
+        let Some(connection) = self.slab.get_mut(id.0) else { return };
+        if !std::mem::replace(&mut connection.in_backlog, true) {
+            self.backlog.push_back(id);
+        }
+    }
+
+    /// Whether any were left to a turn to come.
+    pub(super) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Takes out the first of those that were left to a turn to come.
+    pub(super) fn poll_backlog(&mut self) -> Option<ConnectionId> {
+        loop {
+            let id = self.backlog.pop_front()?;
+            // It may have been settled since, or be over, and another may have its id.
+            if self.slab.get(id.0).is_some_and(|connection| connection.in_backlog) {
+                return Some(id);
+            }
+        }
+    }
+
+    /// Has the engine told that there is room for more of what waits for the connection.
+    pub(super) fn note_room(&mut self, id: ConnectionId) {
+        let Some(connection) = self.slab.get_mut(id.0) else { return };
+        if !std::mem::replace(&mut connection.is_roomy, true) {
+            self.roomy.push_back(id);
+        }
+    }
+
+    /// How many such connections there are.
+    pub(super) fn roomy_count(&self) -> usize {
+        self.roomy.len()
+    }
+
+    /// Takes out the first of them. Too much may wait for it again.
+    pub(super) fn poll_roomy(&mut self) -> Option<ConnectionId> {
+        let id = self.roomy.pop_front()?;
+        if let Some(connection) = self.slab.get_mut(id.0) {
+            connection.is_roomy = false;
+        }
+        Some(id)
     }
 
     /// Those that have input left since an earlier turn, in the order in which they are gone on with.
@@ -190,6 +264,7 @@ impl Connections {
             Pause::None | Pause::Engine | Pause::Output => {}
             Pause::PassedOver => self.passed_over.push(id),
             Pause::Turn => self.resumable.push(id),
+            Pause::Line => self.to_many.push_back(id),
             Pause::Receiver(receiver) => {
                 if let Some(receiver) = self.get(receiver) {
                     receiver.senders.push(id);
@@ -207,13 +282,24 @@ impl Connections {
         std::mem::replace(&mut connection.pause, Pause::None) != Pause::None
     }
 
-    /// Queues bytes for the other end. What comes for a connection that is closed is dropped.
-    pub(super) fn queue(&mut self, id: ConnectionId, bytes: &[u8], now: MonoMillis) {
+    /// Queues bytes for the other end, which may be for many others as well. What comes for a connection that is closed
+    /// is dropped.
+    pub(super) fn queue(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        is_for_many: bool,
+        now: MonoMillis,
+    ) {
         let Some((connection, spares)) = self.get_with_spares(id) else { return };
-        if connection.phase == Phase::Open {
-            connection.queue(bytes, now, spares);
-            self.touch(id);
+        if connection.phase != Phase::Open {
+            return;
         }
+        connection.queue(bytes, now, spares);
+        if !is_for_many && !std::mem::replace(&mut connection.is_addressed, true) {
+            self.addressed.push(id);
+        }
+        self.touch(id);
     }
 
     /// Hands to the system what it takes of a connection's output.
@@ -223,13 +309,6 @@ impl Connections {
             Ok(true) => connection.look_soon(),
             Ok(false) => {}
             Err(_) => self.give_up(id),
-        }
-    }
-
-    /// The same for all connections that the turn has touched so far.
-    pub(super) fn write_touched(&mut self, now: MonoMillis) {
-        for at in 0..self.touched.len() {
-            self.write(self.touched[at], now);
         }
     }
 
@@ -334,19 +413,85 @@ mod tests {
     const KIB: usize = 1 << 10;
     const NOW: MonoMillis = MonoMillis(5);
 
-    /// Connections that hold so many bytes each, as input and as output by turns, and their other ends.
-    fn holding(all: &[usize]) -> (Connections, Vec<TcpStream>) {
+    /// So many connections, which nothing has happened to, and their other ends.
+    fn connections(count: usize) -> (Connections, Vec<ConnectionId>, Vec<TcpStream>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut connections = Connections::new(Arc::new(Poller::new().unwrap()));
-        let connect = |(at, bytes): (usize, &usize)| {
-            let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let id = connections.add(listener.accept().unwrap().0, NOW).unwrap();
+        let (mut ids, mut others) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            others.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            ids.push(connections.add(listener.accept().unwrap().0, NOW).unwrap());
+        }
+        connections.hold_touched();
+        connections.held.clear();
+        (connections, ids, others)
+    }
+
+    #[test]
+    fn those_who_are_told_something_of_their_own_come_before_the_others() {
+        let (mut connections, ids, _others) = connections(5);
+        connections.touch(ids[0]);
+        connections.queue(ids[1], b"to many", true, NOW);
+        connections.queue(ids[2], b"to many", true, NOW);
+        connections.queue(ids[3], b"to one", false, NOW);
+        connections.queue(ids[2], b"to one", false, NOW);
+        connections.queue(ids[3], b"to many", true, NOW);
+        connections.hold_touched();
+        assert_eq!(connections.held, [3, 2, 0, 1].map(|index: usize| ids[index]));
+        connections.held.clear();
+        connections.touch(ids[3]);
+        connections.hold_touched();
+        assert_eq!(connections.held, [ids[3]], "that was another turn");
+    }
+
+    #[test]
+    fn who_is_left_to_a_turn_to_come_is_taken_once_unless_settled_before() {
+        let (mut connections, ids, _others) = connections(4);
+        for index in [2, 0, 2, 1, 3] {
+            connections.put_back(ids[index]);
+        }
+        assert!(connections.has_work());
+        connections.get(ids[0]).unwrap().in_backlog = false;
+        connections.remove(ids[1]);
+        assert_eq!(connections.poll_backlog(), Some(ids[2]));
+        assert_eq!(connections.poll_backlog(), Some(ids[3]));
+        assert_eq!(connections.poll_backlog(), None);
+        assert!(!connections.has_backlog() && !connections.has_work());
+    }
+
+    #[test]
+    fn who_was_passed_over_in_a_turn_comes_first_in_the_next() {
+        let (mut connections, ids, _others) = connections(4);
+        let pauses = [Pause::Turn, Pause::PassedOver, Pause::Line, Pause::PassedOver];
+        ids.iter().zip(pauses).for_each(|(id, pause)| connections.pause(*id, pause));
+        assert_eq!(connections.resumable_count(), 3);
+        assert!(connections.take_resumable().eq([1, 3, 0].map(|index: usize| ids[index])));
+        assert_eq!(connections.to_many, [ids[2]]);
+        assert!(ids.iter().all(|id| connections.unpause(*id)));
+    }
+
+    #[test]
+    fn room_for_a_connection_is_noted_once() {
+        let (mut connections, ids, _others) = connections(2);
+        [1, 0, 1].iter().for_each(|index: &usize| connections.note_room(ids[*index]));
+        assert_eq!(connections.roomy_count(), 2);
+        assert_eq!(connections.poll_roomy(), Some(ids[1]));
+        connections.note_room(ids[1]);
+        assert_eq!(
+            (connections.poll_roomy(), connections.poll_roomy()),
+            (Some(ids[0]), Some(ids[1]))
+        );
+        assert_eq!(connections.poll_roomy(), None);
+    }
+
+    /// Connections that hold so many bytes each, as input and as output by turns, and their other ends.
+    fn holding(all: &[usize]) -> (Connections, Vec<TcpStream>) {
+        let (mut connections, ids, others) = connections(all.len());
+        for (at, (id, bytes)) in ids.into_iter().zip(all).enumerate() {
             let (connection, spares) = connections.get_with_spares(id).unwrap();
             let buffer = if at % 2 == 0 { &mut connection.input } else { &mut connection.output };
             buffer.push(&vec![7; *bytes], spares);
-            there
-        };
-        let others = all.iter().enumerate().map(connect).collect();
+        }
         (connections, others)
     }
 

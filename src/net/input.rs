@@ -14,8 +14,9 @@ use super::{KEY_LISTENERS, KEY_SIGNALS, KEY_WATCH, Server, ServerError};
 use crate::engine::{Input, Overdue};
 use crate::id::{ConnectionId, MonoMillis};
 use crate::limits::{
-    ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, FILES_LINGERING, FLUSH_MS, LINGER_MS, OUTBOX_BYTES_PER_TURN,
-    OUTPUT_BYTES_HIGH, OUTPUT_BYTES_LOW, POSTED_PER_TURN, SHUTDOWN_MS,
+    ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN, COPIED_BYTES_PER_TURN, FILES_LINGERING, FLUSH_MS, LINGER_MS,
+    LOOKS_AT_ONCE, OUTBOX_BYTES_PER_TURN, OUTPUT_BYTES_HIGH, OUTPUT_BYTES_LOW, POSTED_PER_TURN,
+    SHUTDOWN_MS,
 };
 use crate::wire::{Frame, RequestType, cut, may_have_password};
 
@@ -40,10 +41,14 @@ impl Server {
             self.report_listeners(true);
             (0..self.listeners.len()).for_each(|at| self.accept(at));
         }
-        self.hand_room();
         self.pace.begin(self.connections.resumable_count() + reports.iter().count());
         // Those that have waited since an earlier turn come before those that have just been reported.
         for id in self.connections.take_resumable() {
+            self.resume(id);
+        }
+        if !self.engine.says_to_many()
+            && let Some(id) = self.connections.to_many.pop_front()
+        {
             self.resume(id);
         }
         for report in reports.iter() {
@@ -54,19 +59,40 @@ impl Server {
                 _ => self.handle_report(report),
             }
         }
+        self.give_room();
         for id in mem::take(&mut self.connections.slow) {
             if self.connections.get(id).is_some() && !self.engine.is_closing(id) {
                 self.hand(Input::Overdue { connection: id, overdue: Overdue::Slow });
             }
         }
-        while let Some(id) = self.connections.poll_look(self.now.mono) {
+        for _ in 0..LOOKS_AT_ONCE {
+            let Some(id) = self.connections.poll_look(self.now.mono) else { break };
             self.look(id);
         }
-        while let Some(id) = self.connections.poll_deadline(self.now.mono) {
+        for _ in 0..LOOKS_AT_ONCE {
+            let Some(id) = self.connections.poll_deadline(self.now.mono) else { break };
             self.handle_deadline(id);
         }
         self.pace.end(|| self.clock.since_asked());
         Ok(())
+    }
+
+    /// Tells the engine where there is room for more of what waits: in turns, where all that comes of it is very much.
+    fn give_room(&mut self) {
+        let copied = self.engine.poll_outbox().copied();
+        let bytes_max = COPIED_BYTES_PER_TURN.max(copied + COPIED_BYTES_PER_TURN / 8);
+        for _ in 0..self.connections.roomy_count() {
+            if self.engine.poll_outbox().copied() >= bytes_max {
+                return;
+            }
+            let Some(id) = self.connections.poll_roomy() else { return };
+            self.connections.touch(id);
+            // Something else may have been sent to it meanwhile.
+            let has_room = self.output_waiting(id) < OUTPUT_BYTES_LOW;
+            if has_room && self.connections.get(id).is_some() && self.engine.wants_room(id) {
+                self.hand(Input::Room { connection: id });
+            }
+        }
     }
 
     /// Tells the engine of the connections that are over. They are removed at the end of the turn, so that
@@ -78,23 +104,6 @@ impl Server {
             self.hand(Input::End { connection: id });
         }
         gone
-    }
-
-    /// Sends more to those who have room for it, as far as that is half of what a turn may send: the other half is for
-    /// what comes in, so that neither keeps the other waiting. Who is left has room in the next turn, before others.
-    fn hand_room(&mut self) {
-        let mut roomy = mem::take(&mut self.connections.roomy).into_iter();
-        while self.engine.poll_outbox().len() < OUTBOX_BYTES_PER_TURN / 2
-            && let Some(id) = roomy.next()
-        {
-            self.connections.touch(id);
-            // Something else may have been sent to it meanwhile.
-            let has_room = self.output_waiting(id) < OUTPUT_BYTES_LOW;
-            if has_room && self.connections.get(id).is_some() && self.engine.wants_room(id) {
-                self.hand(Input::Room { connection: id });
-            }
-        }
-        self.connections.roomy = roomy.collect();
     }
 
     fn look_for_base(&mut self) {
@@ -320,10 +329,15 @@ impl Server {
 
     /// Whether a packet that the engine would take has to wait all the same.
     fn pause_before(&mut self, id: ConnectionId, frame: &Frame<'_>, packets: usize) -> Pause {
-        let is_long = self.engine.posted() >= POSTED_PER_TURN
-            || self.engine.poll_outbox().len() >= OUTBOX_BYTES_PER_TURN;
-        if packets >= self.pace.each() || is_long {
+        let outbox = self.engine.poll_outbox();
+        let (made, copied) = (outbox.len(), outbox.copied());
+        let says_much = self.engine.posted() >= POSTED_PER_TURN || copied >= COPIED_BYTES_PER_TURN;
+        let is_full = made >= OUTBOX_BYTES_PER_TURN || says_much && may_be_for_many(frame);
+        if packets >= self.pace.each() || is_full {
             return if packets > 0 { Pause::Turn } else { Pause::PassedOver };
+        }
+        if self.engine.waits_for_line(id, frame) {
+            return Pause::Line;
         }
         if self.is_behind(id) {
             return Pause::Output;
@@ -424,4 +438,10 @@ impl Server {
         }
         first
     }
+}
+
+/// Whether it may be much work: as much as there are friends.
+fn may_be_for_many(frame: &Frame<'_>) -> bool {
+    let packet_type = RequestType::from_byte(frame.header.packet_type);
+    matches!(packet_type, Some(RequestType::Broadcast | RequestType::SetMode))
 }

@@ -217,6 +217,9 @@ impl Server {
         }
         self.journal.finish_sync(true)?;
         self.settle_held();
+        while self.connections.has_backlog() {
+            self.settle_backlog();
+        }
         for id in self.connections.ids() {
             self.hand(Input::End { connection: id });
             self.connections.remove(id);
@@ -249,7 +252,7 @@ impl Server {
         self.list_resumed();
 
         self.commit()?;
-        self.let_out()?;
+        self.let_out();
         for id in removable {
             self.connections.remove(id);
         }
@@ -374,6 +377,7 @@ impl Server {
             // While the disk works on this turn's batch, what the turn before has made goes out.
             self.journal.commit_beside(self.now.mono)?;
             self.settle_held();
+            self.settle_backlog();
         } else {
             self.settle_held();
             self.journal.commit(self.now.mono)?;

@@ -4,32 +4,25 @@
 //! is handed to the engine here but how much was acknowledged.
 
 use std::mem;
+use std::time::Duration;
 
+use super::Server;
 use super::connection::{Pause, Phase};
-use super::{Server, ServerError};
+use super::outside::Clock;
 use crate::engine::Input;
 use crate::id::ConnectionId;
-use crate::limits::{OUTPUT_BYTES_LOW, OUTPUT_BYTES_MAX, RELEASE_BYTES};
+use crate::limits::{OUTPUT_BYTES_LOW, OUTPUT_BYTES_MAX, WRITING_MS};
 
 impl Server {
     /// Lets out what the turn has made; as long as the disk works on what it rests on, it is held.
-    pub(super) fn let_out(&mut self) -> Result<(), ServerError> {
-        let Self { engine, connections, journal, now, .. } = self;
+    pub(super) fn let_out(&mut self) {
+        let Self { engine, connections, now, .. } = self;
         let outbox = engine.poll_outbox();
-        let mut queued = 0;
+        let mut last = &b""[..];
         for (id, bytes) in outbox.sends() {
-            connections.queue(id, bytes, now.mono);
-            queued += bytes.len();
-            if queued >= RELEASE_BYTES {
-                // A broadcast to many is not copied for all of them before the first has got it.
-                if journal.is_syncing() {
-                    journal.finish_sync(true)?;
-                }
-                connections.write_touched(now.mono);
-                // A few broadcasts to those who do not read are more than all may hold.
-                connections.give_up_largest();
-                queued = 0;
-            }
+            let is_for_many = std::ptr::eq(bytes, last);
+            connections.queue(id, bytes, is_for_many, now.mono);
+            last = bytes;
         }
         for &id in outbox.closes() {
             connections.close(id, now.mono);
@@ -38,25 +31,46 @@ impl Server {
         self.connections.hold_touched();
         if !self.journal.is_syncing() {
             self.settle_held();
+            self.settle_backlog();
         }
-        Ok(())
     }
 
-    /// Settles the connections of a turn that is on disk. The turn after it may have touched some of them already.
+    /// Settles the connections of a turn that is on disk. The turn after it may have touched some of them already. Of
+    /// very many those beyond the first wait for turns to come: new input is heard before them, and what is said to
+    /// few does not wait for what is said to many.
     pub(super) fn settle_held(&mut self) {
         let mut held = mem::take(&mut self.connections.held);
+        let mut writing = Writing::default();
         for &id in &held {
-            self.settle(id);
+            if writing.has_time(&self.clock) {
+                self.settle(id);
+            } else {
+                self.connections.put_back(id);
+            }
         }
         held.clear();
         // Nothing is touched while connections are settled: the memory is for the next turn.
         self.connections.held = held;
     }
 
+    /// Settles the next of those that were left over. Whatever waits in their buffers must be on disk: it may be of
+    /// any turn.
+    pub(super) fn settle_backlog(&mut self) {
+        let mut writing = Writing::default();
+        while let Some(id) = self.connections.poll_backlog() {
+            self.settle(id);
+            if !writing.has_time(&self.clock) {
+                return;
+            }
+        }
+    }
+
     fn settle(&mut self, id: ConnectionId) {
         self.connections.write(id, self.now.mono);
+        let Some(connection) = self.connections.get(id) else { return };
+        connection.in_backlog = false;
         // What a further turn has to say to it stands in the outbox: that turn ends it, if it is to end.
-        if self.connections.get(id).is_some_and(|connection| !connection.touched) {
+        if !connection.touched {
             self.close_if_done(id);
         }
         self.list_what_goes_on(id);
@@ -113,7 +127,7 @@ impl Server {
             return;
         }
         if output < OUTPUT_BYTES_LOW && engine.wants_room(id) {
-            connections.roomy.push(id);
+            connections.note_room(id);
         }
         if output > OUTPUT_BYTES_MAX {
             connections.slow.push(id);
@@ -121,9 +135,12 @@ impl Server {
         let goes_on = match pause {
             Pause::Output => output < OUTPUT_BYTES_LOW,
             // They are on a list already, or the engine or the receiver puts them on one.
-            Pause::None | Pause::Turn | Pause::PassedOver | Pause::Engine | Pause::Receiver(_) => {
-                false
-            }
+            Pause::None
+            | Pause::Turn
+            | Pause::PassedOver
+            | Pause::Line
+            | Pause::Engine
+            | Pause::Receiver(_) => false,
         };
         if goes_on {
             connections.resumable.push(id);
@@ -171,5 +188,45 @@ impl Server {
         let again = awaits || (stopping.is_some() && lingers);
         let due = again.then(|| connection.next_look(now));
         connections.set_look(id, due);
+    }
+}
+
+/// Connections that are settled between two looks at the clock, the first of which cost none.
+const BETWEEN_LOOKS: usize = 16;
+
+/// How long the connections of a turn are being written to.
+#[derive(Default)]
+struct Writing {
+    settled: usize,
+    until: Option<Duration>,
+    is_over: bool,
+}
+
+impl Writing {
+    /// Whether there is time for one more.
+    fn has_time(&mut self, clock: &Clock) -> bool {
+        self.settled += 1;
+        if self.settled.is_multiple_of(BETWEEN_LOOKS) {
+            let now = clock.since_asked();
+            let until = self.until.get_or_insert(now + Duration::from_millis(WRITING_MS));
+            self.is_over = now >= *until;
+        }
+        !self.is_over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::UnixMillis;
+
+    #[test]
+    fn a_few_connections_are_always_written_to_and_no_turn_writes_for_ever() {
+        let clock = Clock::new(UnixMillis(0));
+        let mut writing = Writing::default();
+        assert!((1..BETWEEN_LOOKS).all(|_| writing.has_time(&clock)));
+        while writing.has_time(&clock) {}
+        assert!(!writing.has_time(&clock), "it stays over");
+        assert!(Writing::default().has_time(&clock));
     }
 }

@@ -154,6 +154,12 @@ impl User {
         Profile::read(&mut Reader::new(&self.profile)).unwrap_or_default()
     }
 
+    /// The nickname and the portrait: what friend lists show.
+    #[must_use]
+    pub fn nickname_and_portrait(&self) -> (&[u8], u16) {
+        Profile::nickname_and_portrait(&self.profile)
+    }
+
     /// The password's hash, a PHC string.
     #[must_use]
     pub fn password_hash(&self) -> &str {

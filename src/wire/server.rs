@@ -124,6 +124,41 @@ pub struct FriendEntry<'a> {
     pub nickname: &'a [u8],
 }
 
+impl<'a> FriendEntry<'a> {
+    /// Where the state stands in the bytes of an entry.
+    const STATE_AT: usize = 4 + 1;
+
+    /// Appends the entry.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.put_u32(self.number.0);
+        out.put_u8(self.portrait);
+        out.put_u8(self.state as u8);
+        out.put_string(self.nickname);
+    }
+
+    /// Takes an entry off the front.
+    ///
+    /// # Errors
+    /// If the bytes are none.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(Self {
+            number: number(reader)?,
+            portrait: reader.u8()?,
+            state: Presence::from_byte(reader.u8()?).ok_or(Malformed)?,
+            nickname: reader.string()?,
+        })
+    }
+
+    /// Changes the state in the first of these entries, if it is that of the friend. Answers how long the entry is.
+    pub fn set_state(entries: &mut [u8], friend: ServiceNumber, state: Presence) -> Option<usize> {
+        let mut reader = Reader::new(entries);
+        let first = FriendEntry::read(&mut reader).ok().filter(|first| first.number == friend)?;
+        let length = Self::STATE_AT + 1 + 2 + first.nickname.len();
+        entries[Self::STATE_AT] = state as u8;
+        Some(length)
+    }
+}
+
 /// A user in the lists of those online and of those found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the fields are those of the protocol's section 6")]
@@ -260,6 +295,27 @@ impl<'a> ServerPacket<'a> {
         framed(Kind::Server, receiver, self.packet_type(), out, |out| self.write(out));
     }
 
+    /// Appends what [`Self::encode`] does for a login that has succeeded, of whose friends the bytes are there already:
+    /// of each group, in ascending order, the name, the number, how many friends it has, and their entries.
+    pub fn encode_login<'b>(
+        receiver: Kind,
+        groups: impl ExactSizeIterator<Item = (&'b [u8], GroupNumber, u8, &'b [u8])>,
+        out: &mut Vec<u8>,
+    ) {
+        let packet_type = Self::LoggedIn { success: true, groups: Vec::new() }.packet_type();
+        framed(Kind::Server, receiver, packet_type, out, |out| {
+            let count = u8::try_from(groups.len()).unwrap_or(u8::MAX);
+            out.put_u8(1);
+            out.put_u8(count);
+            for (name, group, friends, entries) in groups.take(usize::from(count)) {
+                out.put_string(name);
+                out.put_u8(group.0);
+                out.put_u8(friends);
+                out.extend_from_slice(entries);
+            }
+        });
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Registered { success, number } => {
@@ -271,7 +327,7 @@ impl<'a> ServerPacket<'a> {
                 write_list(out, groups, |out, group| {
                     out.put_string(group.name);
                     out.put_u8(group.group.0);
-                    write_list(out, &group.friends, write_friend);
+                    write_list(out, &group.friends, |out, friend| friend.write(out));
                 });
             }
             Self::Message { sign, number, text } => write_message(out, *sign, *number, text),
@@ -430,25 +486,11 @@ fn read_list<'a, T>(
     (0..count).map(|_| read(reader)).collect()
 }
 
-fn write_friend(out: &mut Vec<u8>, friend: &FriendEntry<'_>) {
-    out.put_u32(friend.number.0);
-    out.put_u8(friend.portrait);
-    out.put_u8(friend.state as u8);
-    out.put_string(friend.nickname);
-}
-
 fn read_group<'a>(reader: &mut Reader<'a>) -> Result<GroupEntry<'a>, Malformed> {
     Ok(GroupEntry {
         name: reader.string()?,
         group: GroupNumber(reader.u8()?),
-        friends: read_list(reader, |reader| {
-            Ok(FriendEntry {
-                number: number(reader)?,
-                portrait: reader.u8()?,
-                state: Presence::from_byte(reader.u8()?).ok_or(Malformed)?,
-                nickname: reader.string()?,
-            })
-        })?,
+        friends: read_list(reader, FriendEntry::read)?,
     })
 }
 

@@ -64,7 +64,7 @@ pub fn events(users: u32, friends: u32, mut each: impl FnMut(&Event<'_>)) {
 /// Applies events one after the other.
 pub struct Crowd {
     pub state: State,
-    seq: Seq,
+    pub seq: Seq,
 }
 
 impl Crowd {

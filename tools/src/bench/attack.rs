@@ -27,7 +27,7 @@ use std::time::Duration;
 use oicq::cli::options::Command;
 use oicq::cli::page::terminal_width;
 use oicq::id::ServiceNumber;
-use oicq::limits::{LINGER_MS, SHUTDOWN_MS};
+use oicq::limits::{FREED_MS, FREED_PAUSE_MS, LINGER_MS, SHUTDOWN_MS};
 use oicq::net::{Bound, connections_possible};
 use oicq::wire::server::Extensions;
 
@@ -65,8 +65,8 @@ const WARM_UP_NS: u64 = 1_000_000_000;
 const LOOK_EVERY_NS: u64 = 100_000_000;
 /// What the server may take to close those who linger or do not read, and a little more.
 const AFTERWARDS_NS: u64 = (LINGER_MS + SHUTDOWN_MS + 2_000) * 1_000_000;
-/// What it may take from then on to give memory back.
-const MEMORY_NS: u64 = 2_000_000_000;
+/// What it may take from then on to give memory back, and a little more.
+const MEMORY_NS: u64 = (FREED_PAUSE_MS + FREED_MS + 1_000) * 1_000_000;
 /// Files of the generator that are no attackers' sockets.
 const FILES: usize = 32;
 

@@ -161,6 +161,7 @@ const fn waits_name(waits_for: WaitsFor) -> &'static str {
         WaitsFor::Nothing => "ready",
         WaitsFor::Password(_) => "password",
         WaitsFor::Search => "search",
+        WaitsFor::FriendList => "friends",
         WaitsFor::Mail => "mail",
         WaitsFor::End => "closed",
     }
@@ -171,6 +172,7 @@ const fn waits_words(waits_for: WaitsFor) -> &'static str {
         WaitsFor::Nothing => "ready",
         WaitsFor::Password(_) => "waits for a password to be looked at",
         WaitsFor::Search => "waits for a search",
+        WaitsFor::FriendList => "waits for the list of its friends",
         WaitsFor::Mail => "is being sent its mail",
         WaitsFor::End => "closed by the server",
     }

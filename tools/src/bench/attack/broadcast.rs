@@ -1,14 +1,18 @@
 //! Broadcasts of many users to all others, who read them.
 
-use oicq::limits::{FRIENDS_PER_GROUP, MESSAGE_BYTES};
+use oicq::codec::packed::Moves;
+use oicq::id::{GroupNumber, ServiceNumber};
+use oicq::limits::{FRIENDS_PER_GROUP, GROUP_NUMBER_MAX, MESSAGE_BYTES};
 use oicq::wire::Request;
 
-use super::Attack;
 use super::pool::Pool;
+use super::{Attack, TURN_NS};
 use crate::failure::Failure;
 
-/// One user in so many writes.
+/// One user in so many writes,
 const WRITERS_PART: usize = 20;
+/// or so many that no more friends are listed than this in all, which takes its time.
+const FRIENDSHIPS_MAX: usize = 65_536;
 
 #[derive(Default)]
 pub(super) struct Broadcast {
@@ -23,15 +27,13 @@ impl Attack for Broadcast {
 
     fn begin(&mut self, pool: &mut Pool<'_>) -> Result<(), Failure> {
         let keys = pool.log_in()?;
-        let writers = keys.len().div_ceil(WRITERS_PART);
-        let friends: Vec<_> =
-            pool.users[writers..].iter().take(FRIENDS_PER_GROUP).copied().collect();
-        self.writers = keys[..writers].to_vec();
+        let most = (FRIENDSHIPS_MAX / keys.len().max(1)).max(1);
+        let writers = keys.len().div_ceil(WRITERS_PART).min(most);
+        let friends: Vec<_> = pool.users.iter().skip(writers).copied().collect();
+        self.writers = keys.into_iter().take(writers).collect();
         pool.doing("making friends");
         for key in &self.writers {
-            for friend in &friends {
-                pool.ask(*key, Request::AddFriend { friend: *friend });
-            }
+            befriend(pool, *key, &friends)?;
         }
         pool.settle()
     }
@@ -44,4 +46,24 @@ impl Attack for Broadcast {
         }
         Ok(())
     }
+}
+
+/// Puts all of them into a friend list, as far as it holds them: into its first group, which is emptied into others.
+fn befriend(pool: &mut Pool<'_>, key: usize, friends: &[ServiceNumber]) -> Result<(), Failure> {
+    let groups = (GroupNumber::FIRST.0 + 1..=GROUP_NUMBER_MAX).map(GroupNumber);
+    let mut full = friends.chunks(FRIENDS_PER_GROUP).peekable();
+    for group in groups {
+        let Some(some) = full.next() else { return Ok(()) };
+        for friend in some {
+            pool.ask(key, Request::AddFriend { friend: *friend });
+        }
+        if full.peek().is_some() {
+            pool.ask(key, Request::AddGroup { name: b"more" });
+            let moves = Moves::pack(some.iter().map(|friend| (*friend, group)));
+            let moves = Moves::over(&moves).unwrap_or_default();
+            pool.ask(key, Request::MoveFriends(moves));
+        }
+        pool.turn(TURN_NS)?;
+    }
+    Ok(())
 }
