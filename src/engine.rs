@@ -37,6 +37,7 @@ pub use agreement::{Contradiction, Whose};
 pub use foretold::{Foregone, Foretold};
 pub use input::{HeldInput, Input};
 pub use kept::KeptError;
+pub use line::Ticket;
 pub use login::{Outcome, PasswordJob, Task, Verdict};
 pub use outbox::{Mark, Outbox, Output};
 pub use view::{ConnectionView, WaitsFor};
@@ -287,7 +288,7 @@ impl Engine {
             emitted: 0,
             queued_from: 0,
             queued_turn: 0,
-            in_line: false,
+            in_line: None,
         };
         self.live_peers += 1;
         self.without_session.insert(peer.makes_room(), connection);
@@ -356,12 +357,6 @@ impl Engine {
         self.peer(connection).filter(|peer| peer.queued_turn == self.turn).map_or(0, |peer| {
             usize::try_from(peer.emitted - peer.queued_from).unwrap_or(usize::MAX)
         })
-    }
-
-    /// Whether what was said to very many is still going out.
-    #[must_use]
-    pub fn says_to_many(&self) -> bool {
-        !self.line.is_empty()
     }
 
     /// How many messages this turn has posted so far, and how many were looked at to be told of a friend's

@@ -108,7 +108,7 @@ pub const PACKETS_PER_TURN: usize = 4_096;
 /// How long taking in the packets of a turn may last: where it was longer, the next turn takes fewer.
 pub const TURN_MS: u64 = 5;
 /// Output of a turn, in bytes, after which no further packet is taken in it: bounds what is held back until the turn
-/// is on disk. Half of it is for what waited, such as mail, until there was room for it.
+/// is on disk.
 pub const OUTBOX_BYTES_PER_TURN: usize = 16 << 20;
 /// Messages posted in one turn, after which no further packet is taken in it that may be for many: a broadcast is as
 /// much work as it has receivers.
@@ -143,6 +143,9 @@ pub const FRIENDS_PER_SLICE: usize = 4_096;
 pub const TOLD_AT_ONCE: usize = 512;
 /// How many of the others are told in each turn after it: they are written to in that turn, mostly.
 pub const TOLD_PER_TURN: usize = 128;
+/// How friends are seen, and what else a client was not told for a while: how much of it is looked at in one step. It
+/// may all have come to nothing.
+pub const UNTOLD_PER_STEP: usize = 256;
 /// Output waiting for a connection, in bytes, above which nothing more is read from it, nor from those whose next
 /// packet would be passed on to it.
 pub const OUTPUT_BYTES_HIGH: usize = 256 * 1_024;

@@ -104,7 +104,8 @@ impl Engine {
         of(peer.arrival <= self.arrivals, "it has arrived later than the last one")?;
         let queued = peer.queued_turn <= self.turn && peer.queued_from <= peer.emitted;
         of(queued, "its output began in a turn to come")?;
-        of(!peer.in_line || self.line.contains(id), "it waits in a line that it is not in")?;
+        let in_line = peer.in_line.is_none_or(|ticket| self.line.contains(id, ticket));
+        of(in_line, "it waits in a line that it is not in")?;
         let sent = &peer.unacknowledged;
         let ordered = sent.iter().is_sorted_by(|one, next| one.end < next.end);
         of(ordered, "what was sent to it is not in order")?;
@@ -391,7 +392,9 @@ mod tests {
         finds_peer(0, "later than the last", |it| it.arrival = 99);
         finds_peer(0, "turn to come", |it| it.queued_turn = 1);
         finds_peer(0, "turn to come", |it| it.queued_from = it.emitted + 1);
-        finds_peer(0, "in a line", |it| it.in_line = true);
+        finds_peer(0, "in a line", |it| {
+            it.in_line = Some(super::super::line::Line::default().end())
+        });
         finds_peer(0, "not in order", |it| it.unacknowledged.extend(it.unacknowledged.clone()));
         finds_peer(0, "than was emitted", |it| it.emitted -= 1_000_000.min(it.emitted));
         finds_peer(0, "nobody wrote", |it| it.unacknowledged[0].seq = Seq(99));

@@ -383,7 +383,7 @@ fn read_peer(
         emitted,
         queued_from: 0,
         queued_turn: 0,
-        in_line: false,
+        in_line: None,
     };
     Ok((peer, presence))
 }

@@ -2,9 +2,11 @@
 //!
 //! Owns the line of connections that something was put off for, and how many of them a turn serves. What that is
 //! stands elsewhere, where it waits for slow clients as well: messages in their mailboxes (`mail`), how friends are
-//! seen in the sessions (`untold`). So nothing overtakes what was put off, and nothing of it is lost with a connection.
+//! seen in the sessions (`untold`). So nothing of it is lost with a connection, and no message, answer or offer of a
+//! file overtakes what was put off. How a friend is seen may: where that and messages wait, it is told first.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
 
 use super::kept::{self, KeptError, expect, put_count};
 use super::mail::Encoded;
@@ -14,21 +16,46 @@ use crate::id::ConnectionId;
 use crate::limits::{COPIED_BYTES_PER_TURN, OUTPUT_BYTES_HIGH, TOLD_AT_ONCE, TOLD_PER_TURN};
 use crate::wire::{Frame, RequestType};
 
+/// A place in the line. Those behind have higher ones.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Ticket(NonZeroU64);
+
 /// Connections that are served in turns to come, in the order in which something was put off for them.
-#[derive(Default)]
-pub(super) struct Line(VecDeque<ConnectionId>);
+pub(super) struct Line {
+    /// Each with its ticket. Where its peer has not got that one, the connection is over, and another has its id.
+    queue: VecDeque<(ConnectionId, Ticket)>,
+    next: Ticket,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), next: Ticket(NonZeroU64::MIN) }
+    }
+}
 
 impl Line {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.queue.is_empty()
     }
 
-    pub(super) fn contains(&self, connection: ConnectionId) -> bool {
-        self.0.contains(&connection)
+    pub(super) fn contains(&self, connection: ConnectionId, ticket: Ticket) -> bool {
+        self.queue.contains(&(connection, ticket))
+    }
+
+    /// The place of whoever comes next.
+    pub(super) const fn end(&self) -> Ticket {
+        self.next
+    }
+
+    fn push(&mut self, connection: ConnectionId) -> Ticket {
+        let ticket = self.next;
+        self.next = Ticket(ticket.0.saturating_add(1));
+        self.queue.push_back((connection, ticket));
+        ticket
     }
 
     pub(super) fn let_go(&mut self) {
-        self.0.shrink_to_fit();
+        self.queue.shrink_to_fit();
     }
 }
 
@@ -41,10 +68,21 @@ impl Engine {
 
     /// Has a connection served in a turn to come.
     pub(super) fn put_in_line(&mut self, connection: ConnectionId) {
-        let Some(peer) = self.peer_mut(connection) else { return };
-        if !std::mem::replace(&mut peer.in_line, true) {
-            self.line.0.push_back(connection);
-        }
+        let Self { peers, line, .. } = self;
+        let Some(peer) = peers.get_mut(connection.0).and_then(Option::as_mut) else { return };
+        peer.in_line.get_or_insert_with(|| line.push(connection));
+    }
+
+    /// The place in the line that whoever comes next will have.
+    #[must_use]
+    pub const fn line_end(&self) -> Ticket {
+        self.line.end()
+    }
+
+    /// Whether everybody has been served who stood in line before this place.
+    #[must_use]
+    pub fn is_line_through(&self, end: Ticket) -> bool {
+        self.line.queue.front().is_none_or(|(_, first)| *first >= end)
     }
 
     /// Whether a packet may say something to very many while what was said to others is still going out. It waits until
@@ -72,10 +110,9 @@ impl Engine {
         // Whatever else the turn has to say, they get a part of it.
         let bytes_max = COPIED_BYTES_PER_TURN.max(self.outbox.copied() + COPIED_BYTES_PER_TURN / 8);
         while served < TOLD_PER_TURN && self.outbox.copied() < bytes_max {
-            let Some(connection) = self.line.0.pop_front() else { return };
-            // The connection may have ended, and another may have its id.
-            let peer = self.peer_mut(connection);
-            if peer.is_some_and(|peer| std::mem::take(&mut peer.in_line)) {
+            let Some((connection, ticket)) = self.line.queue.pop_front() else { return };
+            if let Some(peer) = self.peer_mut(connection).filter(|it| it.in_line == Some(ticket)) {
+                peer.in_line = None;
                 self.serve(connection, &mut encoded, host);
                 served += 1;
             }
@@ -88,7 +125,10 @@ impl Engine {
         {
             let was_untold = self.has_untold(connection);
             self.send_waiting(connection, encoded, host);
-            if was_untold && !self.has_untold(connection) {
+            if self.has_untold(connection) {
+                // All that there was may have come to nothing, which makes no room for more.
+                self.put_in_line(connection);
+            } else if was_untold {
                 // Its own packets have waited for that, and those that others pass on to it.
                 self.resumed.push(connection);
             }
@@ -96,18 +136,18 @@ impl Engine {
     }
 
     pub(super) fn save_line(&self, out: &mut Vec<u8>) {
-        let mut met = BTreeSet::new();
-        let in_line = |id: ConnectionId| self.peer(id).is_some_and(|peer| peer.in_line);
-        let line: Vec<_> =
-            self.line.0.iter().filter(|id| in_line(**id) && met.insert(**id)).collect();
+        let counts = |(id, ticket): &&(ConnectionId, Ticket)| {
+            self.peer(*id).is_some_and(|peer| peer.in_line == Some(*ticket))
+        };
+        let line: Vec<_> = self.line.queue.iter().filter(counts).collect();
         put_count(out, line.len());
-        line.into_iter().for_each(|connection| kept::put_connection(out, *connection));
+        line.into_iter().for_each(|(connection, _)| kept::put_connection(out, *connection));
     }
 
     pub(super) fn restore_line(&mut self, reader: &mut Reader<'_>) -> Result<(), KeptError> {
         for _ in 0..reader.u32()? {
             let connection = kept::connection(reader)?;
-            expect(self.peer(connection).is_some_and(|peer| !peer.in_line))?;
+            expect(self.peer(connection).is_some_and(|peer| peer.in_line.is_none()))?;
             self.put_in_line(connection);
         }
         Ok(())

@@ -22,6 +22,8 @@ pub(super) struct Listing {
     done: usize,
     /// The entries of each of the user's groups, as the reply has them.
     groups: Vec<Vec<u8>>,
+    /// It has begun anew, and is made in one slice: whoever changes a list again and again delays nobody's login.
+    at_once: bool,
 }
 
 /// How far a list has come.
@@ -37,7 +39,7 @@ pub(super) enum Progress {
 
 impl Listing {
     pub(super) const fn new(number: ServiceNumber, mode: Presence) -> Self {
-        Self { number, mode, done: 0, groups: Vec::new() }
+        Self { number, mode, done: 0, groups: Vec::new(), at_once: false }
     }
 
     /// Adds a slice of the friends.
@@ -50,7 +52,8 @@ impl Listing {
         let Some(next) = user.friends().get(self.done..).filter(|_| self.fits(user)) else {
             return self.begin_anew();
         };
-        let (places, next) = (places(user), &next[..next.len().min(FRIENDS_PER_SLICE)]);
+        let most = if self.at_once { usize::MAX } else { FRIENDS_PER_SLICE };
+        let (places, next) = (places(user), &next[..next.len().min(most)]);
         for friend in next {
             let other = state.user(friend.number);
             let (nickname, portrait) = other.map(User::nickname_and_portrait).unwrap_or_default();
@@ -76,7 +79,7 @@ impl Listing {
     }
 
     fn begin_anew(&mut self) -> Progress {
-        *self = Self::new(self.number, self.mode);
+        *self = Self { at_once: true, ..Self::new(self.number, self.mode) };
         Progress::Anew
     }
 
@@ -108,6 +111,7 @@ impl Listing {
     pub(super) fn save(&self, out: &mut Vec<u8>) {
         out.put_u32(self.number.0);
         out.put_u8(self.mode as u8);
+        out.put_u8(u8::from(self.at_once));
         kept::put_count(out, self.done);
         kept::put_count(out, self.groups.len());
         for entries in &self.groups {
@@ -119,6 +123,7 @@ impl Listing {
     pub(super) fn restore(reader: &mut Reader<'_>) -> Result<Self, KeptError> {
         let number = kept::number(reader)?;
         let mode = Presence::from_byte(reader.u8()?).ok_or(KeptError::Layout)?;
+        let at_once = kept::flag(reader)?;
         let done = usize::try_from(reader.u32()?).map_err(|_| KeptError::Layout)?;
         let mut left = done;
         let groups = kept::list(reader, |reader| {
@@ -132,7 +137,7 @@ impl Listing {
             Ok(entries.to_vec())
         })?;
         kept::expect(left == 0 && groups.len() <= usize::from(GROUP_NUMBER_MAX))?;
-        Ok(Self { number, mode, done, groups })
+        Ok(Self { number, mode, done, groups, at_once })
     }
 
     /// Puts other nicknames in the place of those that it has.
@@ -290,7 +295,7 @@ mod tests {
             let (mut state, mut listing) = (before.clone(), half(&before, &sessions));
             apply(&mut state, &change);
             while listing.advance(&state, &sessions) == Progress::More {}
-            assert_eq!(listing.done, 0, "{:?}", change.kind());
+            assert!(listing.done == 0 && listing.at_once, "{:?}", change.kind());
             assert_eq!(listing.advance(&state, &sessions), Progress::Whole, "{:?}", change.kind());
         }
         // What its turn has not come to is as it is then, and so is a name.

@@ -94,11 +94,12 @@ impl Engine {
         self.emit_monitored(text, posted, host);
     }
 
-    /// Whether a message goes to a connection at once. It stays in the mailbox while older ones are still to
-    /// be sent, while the client is slow to take what it has been sent, and where it is one of very many that a turn
+    /// Whether a message goes to a connection at once. It stays in the mailbox while something older is still to
+    /// be told, while the client is slow to take what it has been sent, and where it is one of very many that a turn
     /// has for somebody: then it is sent later, and is not copied until then.
     fn takes_mail(&mut self, to: ConnectionId, is_put_off: bool, host: &mut impl Host) -> bool {
-        let stays = is_put_off || self.output_waiting(to, host) > OUTPUT_BYTES_HIGH;
+        let is_slow = self.output_waiting(to, host) > OUTPUT_BYTES_HIGH;
+        let stays = is_put_off || is_slow || self.has_untold(to);
         let Some(peer) = self.peer_mut(to) else { return false };
         match (&peer.stage, &mut peer.session) {
             (Stage::Mail, _) => false,

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use super::foretold::Foregone;
+use super::line::Ticket;
 use super::listing::Listing;
 use super::monitoring::Monitoring;
 use super::throttle::Bucket;
@@ -76,8 +77,8 @@ pub(super) struct Peer {
     /// `emitted` when the turn `queued_turn` began.
     pub(super) queued_from: u64,
     pub(super) queued_turn: u64,
-    /// It is served in a turn to come.
-    pub(super) in_line: bool,
+    /// It is served in a turn to come: its place in the line.
+    pub(super) in_line: Option<Ticket>,
 }
 
 /// When a connection without a session makes room for another, where there are as many as there may be: by arrival,

@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::kept::{KeptError, flag, list, number, put_count};
-use super::peer::Session;
+use super::peer::{Session, Stage};
 use super::{Engine, Host};
 use crate::codec::{Reader, Write};
 use crate::id::{ConnectionId, ServiceNumber};
-use crate::limits::{MAIL_BYTES_PER_STEP, OUTPUT_BYTES_HIGH};
+use crate::limits::{OUTPUT_BYTES_HIGH, UNTOLD_PER_STEP};
 use crate::state::decide::Refusal;
 use crate::wire::ServerPacket;
 use crate::wire::server::Presence;
@@ -62,10 +62,19 @@ impl Untold {
 
 impl Engine {
     /// Whether a connection is still to be told of what others did, once there is room for it. Until then, nothing
-    /// that would overtake it is handed in: neither its own packets nor those that others send to it.
+    /// that would overtake it is handed in: none of its own packets, nor what is passed on to it.
     #[must_use]
     pub fn has_untold(&self, connection: ConnectionId) -> bool {
         self.session(connection).is_some_and(|session| session.untold.is_some())
+    }
+
+    /// The same, or whether messages still wait for it: what is passed on to it does not overtake these either.
+    #[must_use]
+    pub fn is_told_later(&self, connection: ConnectionId) -> bool {
+        let mail = |session: &Session, stage| session.mail_left || matches!(stage, &Stage::Mail);
+        let peer = self.peer(connection);
+        peer.and_then(|peer| peer.session.as_ref().map(|session| (session, &peer.stage)))
+            .is_some_and(|(session, stage)| session.untold.is_some() || mail(session, stage))
     }
 
     /// Output that waits for a connection, with what this turn has made so far.
@@ -122,13 +131,11 @@ impl Engine {
         true
     }
 
-    /// Sends the next stretch of what a connection is still to be told.
+    /// Sends the next stretch of what a connection is still to be told. There may be some left.
     pub(super) fn send_untold(&mut self, connection: ConnectionId) {
-        let start = self.queued(connection);
-        while self.queued(connection) - start < MAIL_BYTES_PER_STEP
-            && let Some(session) = self.session_mut(connection)
-            && let Some(untold) = &mut session.untold
-        {
+        for _ in 0..UNTOLD_PER_STEP {
+            let Some(session) = self.session_mut(connection) else { return };
+            let Some(untold) = &mut session.untold else { return };
             let next_transfer = untold.transfers.pop_first();
             let next_friend = match next_transfer {
                 None => untold.friends.pop_first(),

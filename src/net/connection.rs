@@ -9,6 +9,7 @@ use polling::Event;
 
 use super::buffer::{Buffer, Spares};
 use super::kernel::{self, Registered};
+use crate::engine::Ticket;
 use crate::id::{ConnectionId, MonoMillis};
 use crate::limits::{ACKNOWLEDGED_MS_MAX, ACKNOWLEDGED_MS_MIN, WRITE_BYTES_MAX};
 
@@ -89,6 +90,10 @@ pub(super) struct Connection {
     pub(super) in_backlog: bool,
     /// It is in the list of those that have room for more of what waits.
     pub(super) is_roomy: bool,
+    /// What its packet that may be for very many waits for, while it waits.
+    pub(super) line_end: Option<Ticket>,
+    /// That packet has waited for long enough.
+    pub(super) has_waited: bool,
     /// It is gone, or given up: it will be removed.
     pub(super) gone: bool,
 }
@@ -144,6 +149,8 @@ impl Connection {
             is_addressed: false,
             in_backlog: false,
             is_roomy: false,
+            line_end: None,
+            has_waited: false,
             gone: false,
         }
     }

@@ -15,6 +15,7 @@ use super::buffer::Spares;
 use super::connection::{Connection, Pause, Phase};
 use super::kernel::Registered;
 use super::timetable::Timetable;
+use crate::engine::Ticket;
 use crate::id::{ConnectionId, MonoMillis};
 use crate::limits::{BUFFERS_BYTES_MAX, FREED_BYTES_OF_CONNECTION, OUTPUT_BYTES_LOW};
 
@@ -30,15 +31,15 @@ pub(super) struct Connections {
     addressed: Vec<ConnectionId>,
     /// Something happened to them in a turn that is over: they are settled once it is on disk.
     pub(super) held: Vec<ConnectionId>,
+    /// The same of turns that had very many of them: they are settled in turns to come, in this order.
+    backlog: VecDeque<ConnectionId>,
     /// They have input left of which nothing was taken in this turn, since it was long before it came to them: they
     /// come first in the next one.
     pub(super) passed_over: Vec<ConnectionId>,
-    /// The same of turns that had very many of them: they are settled in turns to come, in this order.
-    backlog: VecDeque<ConnectionId>,
     /// They have input left that can be gone on with in the next turn.
     pub(super) resumable: Vec<ConnectionId>,
-    /// They have a packet that may be for very many, and wait until what was said to others before has gone out.
-    pub(super) to_many: VecDeque<ConnectionId>,
+    /// They have a packet that may be for very many, and wait until those have been told who stood in line before.
+    to_many: VecDeque<ConnectionId>,
     /// There is room for more of their mail.
     roomy: VecDeque<ConnectionId>,
     /// More waits for them than may wait.
@@ -246,6 +247,45 @@ impl Connections {
         Some(id)
     }
 
+    /// Has the next packet, which may be for very many, wait until everybody has been told who stands in line before
+    /// `end`. Of a packet that has begun to wait before, that stays as it was.
+    pub(super) fn wait_for_line(&mut self, id: ConnectionId, end: Ticket) {
+        let Some(connection) = self.get(id) else { return };
+        if connection.line_end.is_none() {
+            connection.line_end = Some(end);
+            self.to_many.push_back(id);
+        }
+    }
+
+    /// Takes out the first of those whose packet may be for very many, if that has waited for long enough: until the
+    /// line `is_through` where it ended before.
+    pub(super) fn poll_to_many(
+        &mut self,
+        is_through: impl Fn(Ticket) -> bool,
+    ) -> Option<ConnectionId> {
+        while let Some(&id) = self.to_many.front() {
+            // It may be over, and another may have its id.
+            let waits = self.slab.get_mut(id.0).filter(|connection| connection.line_end.is_some());
+            if let Some(connection) = waits {
+                if !connection.line_end.is_some_and(&is_through) {
+                    return None;
+                }
+                (connection.line_end, connection.has_waited) = (None, true);
+                self.to_many.pop_front();
+                return Some(id);
+            }
+            self.to_many.pop_front();
+        }
+        None
+    }
+
+    /// The packet that may be for very many is taken.
+    pub(super) fn end_wait_for_line(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.slab.get_mut(id.0) {
+            (connection.line_end, connection.has_waited) = (None, false);
+        }
+    }
+
     /// Those that have input left since an earlier turn, in the order in which they are gone on with.
     pub(super) fn take_resumable(&mut self) -> impl Iterator<Item = ConnectionId> + use<> {
         let passed_over = std::mem::take(&mut self.passed_over);
@@ -260,11 +300,10 @@ impl Connections {
     /// Leaves the connection's next packet where it is.
     pub(super) fn pause(&mut self, id: ConnectionId, pause: Pause) {
         match pause {
-            // The engine says when it is ready, and output that is taken is seen when it is.
-            Pause::None | Pause::Engine | Pause::Output => {}
+            // The line and the engine say when they are ready, and output that is taken is seen when it is.
+            Pause::None | Pause::Line | Pause::Engine | Pause::Output => {}
             Pause::PassedOver => self.passed_over.push(id),
             Pause::Turn => self.resumable.push(id),
-            Pause::Line => self.to_many.push_back(id),
             Pause::Receiver(receiver) => {
                 if let Some(receiver) = self.get(receiver) {
                     receiver.senders.push(id);
@@ -466,7 +505,6 @@ mod tests {
         ids.iter().zip(pauses).for_each(|(id, pause)| connections.pause(*id, pause));
         assert_eq!(connections.resumable_count(), 3);
         assert!(connections.take_resumable().eq([1, 3, 0].map(|index: usize| ids[index])));
-        assert_eq!(connections.to_many, [ids[2]]);
         assert!(ids.iter().all(|id| connections.unpause(*id)));
     }
 

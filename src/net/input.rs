@@ -42,13 +42,13 @@ impl Server {
             (0..self.listeners.len()).for_each(|at| self.accept(at));
         }
         self.pace.begin(self.connections.resumable_count() + reports.iter().count());
-        // Those that have waited since an earlier turn come before those that have just been reported.
-        for id in self.connections.take_resumable() {
+        // Those that have waited since an earlier turn come before those that have just been reported, and who may say
+        // something to very many comes before those who might do so as well.
+        let engine = &self.engine;
+        if let Some(id) = self.connections.poll_to_many(|end| engine.is_line_through(end)) {
             self.resume(id);
         }
-        if !self.engine.says_to_many()
-            && let Some(id) = self.connections.to_many.pop_front()
-        {
+        for id in self.connections.take_resumable() {
             self.resume(id);
         }
         for report in reports.iter() {
@@ -98,11 +98,16 @@ impl Server {
     /// Tells the engine of the connections that are over. They are removed at the end of the turn, so that
     /// no id means two connections within one.
     pub(super) fn end_gone(&mut self) -> Vec<ConnectionId> {
-        let gone = mem::take(&mut self.connections.gone);
-        for &id in &gone {
+        let mut gone = mem::take(&mut self.connections.gone);
+        let mut ended = 0;
+        while ended < gone.len() && (ended == 0 || self.engine.posted() < POSTED_PER_TURN) {
+            let id = gone[ended];
+            ended += 1;
             ::log::debug!("connection {id} is over");
             self.hand(Input::End { connection: id });
         }
+        // Many may be told of each. None is over yet of whom the engine is still to be told.
+        self.connections.gone.splice(..0, gone.drain(ended..));
         gone
     }
 
@@ -309,6 +314,9 @@ impl Server {
                         return taken;
                     }
                     let packet_type = RequestType::from_byte(frame.header.packet_type);
+                    if may_be_for_many(&frame) {
+                        self.connections.end_wait_for_line(id);
+                    }
                     let rest = taken + frame.length();
                     self.hand(Input::Packet { connection: id, frame });
                     if packet_type.is_some_and(RequestType::has_password) {
@@ -336,7 +344,9 @@ impl Server {
         if packets >= self.pace.each() || is_full {
             return if packets > 0 { Pause::Turn } else { Pause::PassedOver };
         }
-        if self.engine.waits_for_line(id, frame) {
+        let has_waited = self.connections.get(id).is_none_or(|connection| connection.has_waited);
+        if !has_waited && self.engine.waits_for_line(id, frame) {
+            self.connections.wait_for_line(id, self.engine.line_end());
             return Pause::Line;
         }
         if self.is_behind(id) {
@@ -350,7 +360,7 @@ impl Server {
 
     /// Whether a client must take some of what it is sent before anything more is done for it.
     fn is_behind(&mut self, id: ConnectionId) -> bool {
-        self.output_waiting(id) > OUTPUT_BYTES_HIGH || self.engine.has_untold(id)
+        self.output_waiting(id) > OUTPUT_BYTES_HIGH || self.engine.is_told_later(id)
     }
 
     /// Output that waits for a connection, with what this turn has made so far.

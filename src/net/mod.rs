@@ -378,6 +378,10 @@ impl Server {
             self.journal.commit_beside(self.now.mono)?;
             self.settle_held();
             self.settle_backlog();
+            // What comes of this turn waits for the disk in any case.
+            while self.connections.has_backlog() && !self.journal.finish_sync(false)? {
+                self.settle_backlog();
+            }
         } else {
             self.settle_held();
             self.journal.commit(self.now.mono)?;

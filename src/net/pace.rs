@@ -25,6 +25,12 @@ impl Pace {
         Self { per_turn: PACKETS_PER_TURN, each: PACKETS_EACH_MAX, taken: 0 }
     }
 
+    /// As if turns had been long of late.
+    #[cfg(test)]
+    pub(super) const fn slow() -> Self {
+        Self { per_turn: 1, ..Self::new() }
+    }
+
     /// A turn begins in which so many connections have something to say. Where there are many, few packets are taken
     /// from each, since each of them waits for all others.
     pub(super) fn begin(&mut self, connections: usize) {

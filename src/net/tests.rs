@@ -11,11 +11,13 @@ use tempfile::TempDir;
 use super::reports::Reports;
 use super::*;
 use crate::cli::settings::Cost;
+use crate::codec::packed::Moves;
 use crate::codec::profile::Profile;
 use crate::codec::secret::Secret;
-use crate::id::ServiceNumber;
+use crate::id::{GroupNumber, ServiceNumber};
 use crate::limits::{
-    COPIED_BYTES_PER_TURN, FREED_BYTES, MAIL_BYTES_PER_STEP, PACKETS_EACH_MAX, POSTED_PER_TURN,
+    COPIED_BYTES_PER_TURN, FREED_BYTES, FRIENDS_PER_GROUP, MAIL_BYTES_PER_STEP, PACKETS_EACH_MAX,
+    POSTED_PER_TURN, TOLD_AT_ONCE, TOLD_PER_TURN,
 };
 use crate::log::Durability;
 use crate::wire::client::Account;
@@ -118,6 +120,30 @@ impl World {
         };
         (0..count).map(friend).collect()
     }
+
+    /// Puts all of them into somebody's friend list: into its first group, which is emptied into others.
+    fn befriend(&mut self, owner: &mut Client, friends: &[ServiceNumber]) {
+        for (some, group) in friends.chunks(FRIENDS_PER_GROUP).zip(GroupNumber::FIRST.0 + 1..) {
+            for friend in some {
+                self.ask(owner, Request::AddFriend { friend: *friend });
+            }
+            let moves = Moves::pack(some.iter().map(|friend| (*friend, GroupNumber(group))));
+            self.ask(owner, Request::AddGroup { name: b"more" });
+            self.ask(owner, Request::MoveFriends(Moves::over(&moves).unwrap()));
+        }
+    }
+
+    /// So many who are in session.
+    fn sessions(&mut self, count: usize) -> Vec<Client> {
+        let mut registering = self.connect();
+        let session = |_| {
+            let own = self.register(&mut registering);
+            let mut client = Client { own, ..self.connect() };
+            self.ask(&mut client, log_in());
+            client
+        };
+        (0..count).map(session).collect()
+    }
 }
 
 impl Client {
@@ -212,6 +238,31 @@ fn who_was_passed_over_in_a_long_turn_comes_first_in_the_next() {
     turn(&mut world);
     assert_eq!(ben.packets().len(), 1);
     assert_eq!(world.server.connections.resumable, [ann.id], "ann has to wait for the next");
+}
+
+#[test]
+fn who_has_something_for_very_many_waits_until_those_are_told_who_stood_in_line_before() {
+    let mut world = World::start();
+    let (mut ann, mut ben) = (world.user(), world.user());
+    // So many friends of both are in session that some of them are told at the end of a turn, and none after it.
+    let sessions = world.sessions(TOLD_AT_ONCE + TOLD_PER_TURN / 2);
+    let friends: Vec<_> = sessions.iter().map(|client| client.own).collect();
+    world.befriend(&mut ann, &friends);
+    world.befriend(&mut ben, &friends);
+    let turn = |world: &mut World| {
+        world.server.pace = Pace::slow();
+        world.turn();
+    };
+    let broadcast = |client: &Client| client.bytes(Request::Broadcast { group: 0, content: b"x" });
+    ann.say(&broadcast(&ann).repeat(8));
+    turn(&mut world);
+    ben.say(&[broadcast(&ben), ben.bytes(Request::Test)].concat());
+    turn(&mut world);
+    assert!(ben.packets().is_empty(), "what ann says is still going out");
+    turn(&mut world);
+    turn(&mut world);
+    assert_eq!(ben.packets().len(), 1);
+    assert!(!world.server.connections.get(ann.id).unwrap().input.is_empty(), "ann has more to say");
 }
 
 #[cfg(target_os = "linux")]

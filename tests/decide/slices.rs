@@ -297,16 +297,55 @@ fn very_many_are_told_of_a_friend_in_turns_and_of_the_latest_alone() {
 }
 
 #[test]
+fn a_message_does_not_overtake_how_its_sender_is_seen() {
+    let mut hall = Hall::new();
+    let last = friend(FRIENDS - 1);
+    let said = hall.turn(|hall| {
+        hall.hand(ANN, Request::SetMode { mode: 2 });
+        hall.hand(ANN, Request::Send { receiver: last.number, content: b"hello" });
+    });
+    let to_last = |said: Said| said.into_iter().filter(|(at, _)| *at == last.at).collect::<Said>();
+    assert_eq!(to_last(said), []);
+    assert!(hall.engine.is_told_later(last.at));
+    let both = [seen(ANN.number, Offline), message(ANN, b"hello")];
+    assert_eq!(to_last(hall.goes_on()), both.map(|got| (last.at, got)));
+    assert!(!hall.engine.is_told_later(last.at));
+}
+
+#[test]
+fn what_is_passed_on_to_somebody_waits_while_a_message_does() {
+    let mut hall = Hall::new();
+    let [first, last] = [friend(0), friend(FRIENDS - 1)];
+    hall.does(ANN, broadcast(b"one"));
+    assert!(hall.engine.is_told_later(last.at) && !hall.engine.is_told_later(first.at));
+    hall.goes_on();
+    assert!(!hall.engine.is_told_later(last.at));
+}
+
+#[test]
+fn the_line_is_through_when_those_are_told_who_stood_in_it() {
+    let mut hall = Hall::new();
+    assert!(hall.engine.is_line_through(hall.engine.line_end()));
+    hall.does(ANN, broadcast(b"one"));
+    let end = hall.engine.line_end();
+    assert!(!hall.engine.is_line_through(end));
+    // Others come into it while they are told.
+    hall.does(ANN, broadcast(b"two"));
+    assert!(hall.engine.is_line_through(end) && hall.engine.has_work());
+    assert!(!hall.engine.is_line_through(hall.engine.line_end()));
+}
+
+#[test]
 fn a_recording_that_begins_in_the_middle_goes_on_alike() {
     let mut hall = Hall::new();
     hall.does(ANN, broadcast(b"one"));
     hall.does(ANN, Request::SetMode { mode: 2 });
     // The connection of one in line is another's by now: its place in the line is nobody's.
-    let last = friend(FRIENDS - 1);
+    let other = friend(FIRST + 50);
     hall.turn(|hall| {
         hall.hand(ANN, broadcast(b"two"));
-        hall.engine.handle_end(last.at, &mut hall.journal);
-        hall.engine.handle_connect(last.at, [127, 0, 0, 2].into(), &mut hall.journal);
+        hall.engine.handle_end(other.at, &mut hall.journal);
+        hall.engine.handle_connect(other.at, [127, 0, 0, 2].into(), &mut hall.journal);
     });
     assert!(hall.engine.has_work());
     let mut kept = Vec::new();
@@ -319,10 +358,24 @@ fn a_recording_that_begins_in_the_middle_goes_on_alike() {
     engine.save(&mut again);
     assert!(again == kept);
 
-    let said = (hall.goes_on(), hall.goes_on());
+    let (entries, now) = (hall.journal.entries.len(), hall.now);
+    // Whoever has that connection now comes into the line behind the others.
+    let goes_on = |hall: &mut Hall| -> Vec<Said> {
+        let said = hall.turn(|hall| {
+            hall.hand(other, Request::LogIn { password: Secret::new(b"secret"), mode: 0 });
+            let job = hall.engine.poll_password_job().unwrap();
+            hall.engine.handle_verdict(verdict(&job), &mut hall.journal);
+            hall.engine.handle_room(other.at, &mut hall.journal);
+            hall.hand(ANN, broadcast(b"three"));
+        });
+        vec![said, hall.goes_on(), hall.goes_on()]
+    };
+    let said = goes_on(&mut hall);
+    assert!(said[1].iter().any(|(at, _)| *at == other.at), "not before the second turn");
     hall.engine = engine;
-    assert_eq!((hall.goes_on(), hall.goes_on()), said);
-    assert!(!said.0.is_empty());
+    hall.journal.entries.truncate(entries);
+    hall.now = now;
+    assert!(goes_on(&mut hall) == said);
 }
 
 #[test]
