@@ -24,6 +24,8 @@ const WAITING_BYTES: u64 = 68;
 /// What may be had in the end beyond the median: a part of it, or so much.
 const MEMORY: (f64, f64) = (0.2, 8.0 * 1_048_576.0);
 const FILES: (f64, f64) = (0.0, 8.0);
+/// In lives that are shorter, a file more or less at the moment of a look weighs more: the bound is as much wider.
+const LIFE_NS: f64 = 60e9;
 /// The log's files are as long as the log is set to, and one is made ahead: a few of them are no growth.
 const BYTES: (f64, f64) = (0.25, 256.0 * 1_048_576.0);
 const P50_NS: (f64, f64) = (0.25, 1e6);
@@ -123,13 +125,25 @@ impl Measured {
         if self.elapsed_ns < TREND_NS_MIN {
             return None;
         }
-        let (slope, median) = slope(&self.stretches(what))?;
+        let lives = self.stretches(what);
+        let (overall, median) = slope(&[lives.concat()])?;
+        let within = slope(&lives).map(|(slope, _)| slope);
+        let (whole_ns, life_ns) = (self.elapsed_ns as f64, longest(&lives));
+        let growth = match what {
+            // What a server does not give back ends with it: without restarts it would have gone on.
+            What::Memory => within? * whole_ns,
+            What::Files => overall.max(within.unwrap_or(0.0)) * whole_ns,
+            What::Bytes => overall * whole_ns,
+            // Times vary more than they may grow: the few pairs within lives would tell as much of chance as of
+            // the server if they stood for the whole run. So they stand for what somebody has noticed, a life.
+            What::P50 | What::P99 => (overall * whole_ns).max(within.unwrap_or(0.0) * life_ns),
+        };
         let (part, least) = what.bound();
-        let growth = slope * self.elapsed_ns as f64;
-        Some(Growth { what, median, growth, allowed: least.max(part * median) })
+        let times = if what == What::Files { (LIFE_NS / life_ns.max(1.0)).max(1.0) } else { 1.0 };
+        Some(Growth { what, median, growth, allowed: (least * times).max(part * median) })
     }
 
-    /// The points that are compared. Memory is compared within the life of one server.
+    /// The points that are compared, those of each server by themselves.
     fn stretches(&self, what: What) -> Vec<Vec<Point>> {
         if what == What::Bytes {
             return vec![self.compacted()];
@@ -151,8 +165,7 @@ impl Measured {
             };
             let is_warm = sample.at_ns >= warm_up_ns;
             if let Some(value) = value.filter(|_| is_warm) {
-                let stretch = if what == What::Memory { sample.life } else { 0 };
-                stretches[stretch].push((sample.at_ns as f64, value));
+                stretches[sample.life].push((sample.at_ns as f64, value));
             }
         }
         stretches
@@ -189,6 +202,12 @@ impl Measured {
     }
 }
 
+/// How long the longest of some stretches is, in nanoseconds.
+fn longest(stretches: &[Vec<Point>]) -> f64 {
+    let lengths = stretches.iter().filter_map(|points| Some(points.last()?.0 - points.first()?.0));
+    lengths.fold(0.0, f64::max)
+}
+
 /// Memory less that of what is stored.
 fn beyond_stored(sample: &Sample, memory: u64) -> f64 {
     memory as f64 - (sample.users * USER_BYTES + sample.waiting * WAITING_BYTES) as f64
@@ -197,6 +216,7 @@ fn beyond_stored(sample: &Sample, memory: u64) -> f64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::bench::soak::chance::Chance;
     use crate::bench::soak::sample::Times;
     use crate::bench::watch::Work;
 
@@ -276,6 +296,46 @@ pub(super) mod tests {
         };
         fails(&leaks(20_000), &["memory beyond what is stored: it has grown by "]);
         fails(&leaks(1_000), &[]);
+    }
+
+    #[test]
+    fn files_and_times_that_grow_within_lives_are_found_though_each_begins_anew() {
+        let leaks = |every_s: u64| {
+            stood(move |s, sample| {
+                sample.files = sample.files.map(|files| files + s % LIFE_S / every_s);
+            })
+        };
+        fails(&leaks(20), &["open files beyond connections: it has grown by "]);
+        let slower = |p50: u64, p99: u64| {
+            stood(move |s, sample| {
+                let age = s % LIFE_S;
+                sample.times = sample.times.map(|times| Times {
+                    p50: times.p50 + age * p50,
+                    p99: times.p99 + age * p99,
+                    ..times
+                });
+            })
+        };
+        fails(&slower(20_000, 0), &["median time of a message"]);
+        fails(&slower(0, 200_000), &["time of 99 % of them"]);
+        fails(&slower(2_000, 20_000), &[]);
+    }
+
+    #[test]
+    fn times_and_files_that_vary_have_no_trend() {
+        for seed in 0..20 {
+            let mut chance = Chance::new(seed, 1);
+            let varied = stood(|_, sample| {
+                let mut some = |most: u64| chance.below(most);
+                sample.times = sample.times.map(|times| Times {
+                    p50: times.p50 + some(1_000_000),
+                    p99: times.p99 + some(20_000_000),
+                    ..times
+                });
+                sample.files = sample.files.map(|files| files + some(4));
+            });
+            fails(&varied, &[]);
+        }
     }
 
     #[test]
