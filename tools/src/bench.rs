@@ -139,9 +139,11 @@ impl Started {
         address
     }
 
-    /// Ends all processes. The folder stays.
-    fn end(&mut self) {
-        self.children.clear();
+    /// Ends all processes: what was not in order, in words. The folder stays.
+    fn end(&mut self) -> Option<String> {
+        let ends = self.children.drain(..).map(Child::stop);
+        let wrong: Vec<_> = ends.filter_map(Result::err).collect();
+        wrong.first().map(|words| format!("the server {words}"))
     }
 }
 

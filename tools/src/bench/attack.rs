@@ -255,15 +255,15 @@ fn attack(run: &Run, options: &Options) -> Result<Measured, Failure> {
     let afterwards = afterwards(run, watch, before)?;
     let bound = bound(&options.server);
     let counts = pool.counts;
-    let stored = match log_before {
+    let ended = started.end();
+    let stored = match log_before.filter(|_| ended.is_none()) {
         None => None,
         Some(log_before) => {
             run.doing("what is stored".to_owned(), 0);
-            started.end();
             log_before.stored_since(run)?
         }
     };
-    let held = Leftovers { before, worst: worst.holds, afterwards, stored, bound };
+    let held = Leftovers { before, worst: worst.holds, afterwards, ended, stored, bound };
     Ok(Measured { connections, in_peace, attacked, held, counts, open })
 }
 
