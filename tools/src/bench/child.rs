@@ -26,7 +26,7 @@ use super::run::Run;
 use super::stream::timespec;
 use crate::failure::Failure;
 
-/// The argument behind `bench` that makes this program the beginning of a child. It is for [`Child`] alone.
+/// The argument behind `bench` that makes this program the beginning of a child. It is for [`tied`] alone.
 pub(crate) const BECOME: &str = "--become";
 
 /// The longest first line of a child.
@@ -46,6 +46,16 @@ pub(crate) enum Limits {
 /// Where a server has its log that was started for a measurement in this folder.
 pub(crate) fn store(folder: &Path) -> PathBuf {
     folder.join("store")
+}
+
+/// A program with its arguments, to be started: it reads nothing, and ends when this process ends.
+pub(crate) fn tied(arguments: &[OsString]) -> io::Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args(["bench", BECOME]).arg(process::id().to_string()).args(arguments);
+    command.stdin(Stdio::null());
+    // A terminal's Ctrl-C is for this process alone, which ends its children when it has done with them.
+    command.process_group(0);
+    Ok(command)
 }
 
 /// A process that listens.
@@ -94,12 +104,8 @@ impl Child {
 
     fn start(run: &Run, arguments: &[OsString], what: &str) -> Result<Self, Failure> {
         let cannot = |error: io::Error| Failure::Failed(format!("cannot start {what}: {error}"));
-        let mut command = Command::new(env::current_exe().map_err(cannot)?);
-        command.args(["bench", BECOME]).arg(process::id().to_string()).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        // A terminal's Ctrl-C is for this process alone, which ends its children when it has done with them.
-        command.process_group(0);
-        let process = command.spawn().map_err(cannot)?;
+        let mut command = tied(arguments).map_err(cannot)?;
+        let process = command.stdout(Stdio::piped()).spawn().map_err(cannot)?;
         let mut process = Process { process, patience_ns: run.patience_ns };
         let address_in = |line: &str| line.trim_end().strip_prefix("listening on ")?.parse().ok();
         if let Some(mut says) = process.process.stdout.take() {

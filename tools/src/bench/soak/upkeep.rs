@@ -5,14 +5,14 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::bench::child::{BECOME, Child, Limits};
+use crate::bench::child::{Child, Limits, store, tied};
 use crate::bench::run::Run;
 use crate::bench::watch::Watch;
 use crate::failure::Failure;
@@ -107,12 +107,8 @@ impl Upkeep {
             return Ok(());
         }
         let cannot = |error| Failure::Failed(format!("cannot start a compaction: {error}"));
-        let own = env::current_exe().map_err(cannot)?;
-        let mut command = Command::new(&own);
-        // It ends with this process, however that ends.
-        command.args(["bench", BECOME]).arg(process::id().to_string()).arg(&own);
-        command.arg("compact").arg(self.store());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut command = self.tool("compact").map_err(cannot)?;
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         self.compaction = Some(Compaction(command.spawn().map_err(cannot)?));
         Ok(())
     }
@@ -155,10 +151,7 @@ impl Upkeep {
         }
         // It is stopped in order where it is dropped.
         self.server = None;
-        let verified = env::current_exe().and_then(|own| {
-            Command::new(own).arg("verify").arg(self.store()).stdin(Stdio::null()).output()
-        });
-        match verified {
+        match self.tool("verify").and_then(|mut command| command.output()) {
             Ok(output) if output.status.success() => {}
             Ok(output) => {
                 let said = [output.stderr, output.stdout].concat();
@@ -171,11 +164,12 @@ impl Upkeep {
 
     /// Bytes of all files of the log.
     pub(super) fn bytes(&self) -> u64 {
-        bytes_of(&self.store())
+        bytes_of(&store(&self.folder))
     }
 
-    fn store(&self) -> PathBuf {
-        self.folder.join("store")
+    /// A command of this program upon the log.
+    fn tool(&self, name: &str) -> io::Result<Command> {
+        tied(&[env::current_exe()?.into(), name.into(), store(&self.folder).into()])
     }
 }
 
