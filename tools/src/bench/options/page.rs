@@ -72,7 +72,8 @@ pub(super) fn page() -> Page {
              for an extended client; if nothing is refused that may not be; if memory beyond what is \
              stored, open files, the compacted log, and the times of messages do not grow; and if the \
              log is whole. Ctrl-C ends it before its time, with the verdict so far. What a base client \
-             had not read when it reset its connection is counted apart: to the server it has arrived. \
+             had not read when it reset its connection is counted apart: to the server it has arrived. It \
+             may be one message for each such reset. \
              Runs of less than a minute tell nothing of growth.",
         )
         .note(

@@ -26,6 +26,8 @@ pub(super) struct Counts {
     pub(super) again: u64,
     /// Confirmed ones that the system had taken for a base client which then cut its connection, and that nobody read.
     pub(super) unread: u64,
+    /// How often a base client has cut its connection.
+    pub(super) cuts: u64,
     /// What may not be: lost, out of order, doubled, or unlike any that was sent.
     pub(super) faults: u64,
 }
@@ -147,6 +149,7 @@ impl Ledger {
     /// A base client has cut its connection: what its system had acknowledged by then counts as delivered, and was
     /// perhaps not read.
     pub(super) fn cut(&mut self, who: usize) {
+        self.counts.cuts += 1;
         for pair in &mut self.pairs[who * FRIENDS..][..FRIENDS] {
             pair.under_way.iter_mut().for_each(|entry| entry.may_be_unread = true);
         }
@@ -434,7 +437,8 @@ mod tests {
         ledger.sent(FROM, TO, letter(4));
         ledger.confirmed(FROM, TO, 4);
         assert_eq!(arrives(&mut ledger, 2), Arrival::First);
-        assert_eq!((ledger.counts.unread, ledger.counts.faults, ledger.missing()), (1, 0, 1));
+        let Counts { unread, cuts, faults, .. } = ledger.counts;
+        assert_eq!((unread, cuts, faults, ledger.missing()), (1, 1, 0, 1));
         ledger.close();
         assert!(fault(&ledger).contains("message 4 "));
     }

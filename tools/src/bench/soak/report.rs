@@ -82,6 +82,7 @@ fn others(measured: &Measured) -> Table {
     let mut table = Table::new("beside them", &["count"]);
     let mut row = |title: &str, count: u64| table.row(title, [HumanCount(count).to_string()]);
     row("logins", tally.logins);
+    row("connections that base clients cut", measured.messages.cuts);
     row("registrations", tally.registered);
     row("files that arrived", tally.files);
     tally.refusals.iter().for_each(|(code, count)| row(&format!("refused: {code}"), *count));
@@ -169,6 +170,7 @@ fn object(measured: &Measured) -> Value {
         "arrived": counts.arrived,
         "again": counts.again,
         "unread": counts.unread,
+        "cuts": counts.cuts,
         "faults": counts.faults,
         "logins": tally.logins,
         "registered": tally.registered,
@@ -212,11 +214,12 @@ arrived again, as they may                               0
 unread by base clients that cut their connections        0
 lost, doubled, out of order, or wrong otherwise          0
 
-beside them            count
-logins                   300
-registrations              0
-files that arrived         0
-refused: mailbox-full  1,234
+beside them                        count
+logins                               300
+connections that base clients cut      0
+registrations                          0
+files that arrived                     0
+refused: mailbox-full              1,234
 
 what may not grow                  median   growth     allowed
 memory beyond what is stored    19.90 MiB      0 B    8.00 MiB

@@ -17,6 +17,10 @@ const SETTLES_NS_MAX: u64 = 60_000_000_000;
 /// Compactions between which the log's files are compared, at least.
 const COMPACTIONS_MIN: usize = 4;
 
+/// Messages that a base client has not read when it cuts its connection, in the mean of all cuts. It reads all that has
+/// come just before: only in between can the system take something for it.
+const UNREAD_EACH: u64 = 1;
+
 /// Memory of a user on record, and of a message that waits, as `cargo bench --bench memory` measures them.
 const USER_BYTES: u64 = 1_113;
 const WAITING_BYTES: u64 = 68;
@@ -188,6 +192,13 @@ impl Measured {
         let more = self.messages.faults.saturating_sub(self.faults.len() as u64);
         if more > 0 {
             failed.push(format!("{more} more that are not told"));
+        }
+        let Counts { unread, cuts, .. } = self.messages;
+        if unread > cuts * UNREAD_EACH {
+            failed.push(format!(
+                "{unread} messages were unread by base clients that cut their connections {cuts} times: \
+                 at most {UNREAD_EACH} each time is allowed"
+            ));
         }
         for growth in What::ALL.into_iter().filter_map(|what| self.growth(what)) {
             if growth.is_too_much() {
@@ -386,6 +397,18 @@ pub(super) mod tests {
             }
         });
         fails(&held_up, &[]);
+    }
+
+    #[test]
+    fn what_base_clients_cut_off_is_no_excuse_for_more() {
+        let mut measured = stood(|_, _| ());
+        (measured.messages.cuts, measured.messages.unread) = (40, 40);
+        fails(&measured, &[]);
+        measured.messages.unread = 41;
+        fails(
+            &measured,
+            &["41 messages were unread by base clients that cut their connections 40 times"],
+        );
     }
 
     #[test]
