@@ -69,10 +69,10 @@ pub(crate) struct Options {
 pub(crate) fn measure(options: &Options) -> Result<(), Failure> {
     options.plot.as_deref().map_or(Ok(()), super::plot::check)?;
     let measured = Run::until_stopped(options.patience_ns, |run| soak(run, options))?;
-    if let Some(file) = &options.plot {
-        plot::draw(file, &measured)?;
-    }
-    print(&report::render(options.format, &measured))?;
+    // Neither is lost for the other.
+    let printed = print(&report::render(options.format, &measured));
+    options.plot.as_deref().map_or(Ok(()), |file| plot::draw(file, &measured))?;
+    printed?;
     match measured.failed().first() {
         None => Ok(()),
         Some(first) => Err(Failure::Failed(format!("soak: {first}"))),
@@ -89,15 +89,23 @@ fn soak(run: &Run, options: &Options) -> Result<Measured, Failure> {
     // From here on, being told to stop leads to the end, and not into it.
     let calm = run.to_its_end();
     let crowd = Crowd::new(&calm, address, &numbers)?;
-    let mut soak = Soak { run, crowd, upkeep, options, samples: Vec::new(), marks: Vec::new() };
+    let (samples, marks) = (Vec::new(), Vec::new());
+    let mut soak = Soak { run, crowd, upkeep, options, begun_ns: 0, samples, marks };
     soak.befriend()?;
     let capacity = match options.rate {
         Some(_) => None,
         None => Some(soak.capacity()?),
     };
     let rate = options.rate.or(capacity.map(|all| all * SHARE / 100)).unwrap_or(1).max(1);
-    let elapsed_ns = soak.load(rate)?;
-    soak.fetch()?;
+    soak.begun_ns = run.ns();
+    let loaded = soak.load(rate);
+    let elapsed_ns = run.ns() - soak.begun_ns;
+    // What has gone wrong under load is to be looked at with all that was measured until then.
+    match loaded.and_then(|()| soak.fetch()) {
+        Ok(()) => {}
+        Err(Failure::ClosedPipe) => return Err(Failure::ClosedPipe),
+        Err(failure) => soak.crowd.books.ledger.told_of_the_run(failure.words()),
+    }
     soak.finish(capacity, rate, elapsed_ns)
 }
 
@@ -108,6 +116,8 @@ struct Soak<'a> {
     crowd: Crowd<'a>,
     upkeep: Upkeep,
     options: &'a Options,
+    /// When the load began.
+    begun_ns: u64,
     samples: Vec<Sample>,
     marks: Vec<(u64, Mark)>,
 }
@@ -174,11 +184,11 @@ impl Soak<'_> {
         }
     }
 
-    /// The run itself; how long it was.
-    fn load(&mut self, rate: u64) -> Result<u64, Failure> {
+    /// The run itself.
+    fn load(&mut self, rate: u64) -> Result<(), Failure> {
         let length_ns = self.options.length_ns;
         let mut plan = Plan::new(self.options.seed, self.options.users, rate, Pace::of(length_ns));
-        let begun_ns = self.run.ns();
+        let begun_ns = self.begun_ns;
         self.crowd.books.window.clear();
         self.crowd.books.arrivals = 0;
         let mut sampler = Sampler::begin(begun_ns, self.upkeep.watch());
@@ -188,30 +198,31 @@ impl Soak<'_> {
             self.run.tick(now);
             let passed_ns = now - begun_ns;
             if self.run.is_stopped() || passed_ns >= length_ns || self.upkeep.is_gone() {
-                return Ok(passed_ns);
+                return Ok(());
             }
             for _ in 0..AT_ONCE {
                 if plan.due_ns() > passed_ns {
                     break;
                 }
-                self.step(plan.step(), begun_ns)?;
+                self.step(plan.step())?;
             }
             let wait_ns =
                 (begun_ns + plan.due_ns()).min(sampler.due_ns()).saturating_sub(self.run.ns());
             self.crowd.turn(wait_ns.min(TURN_NS))?;
             if self.run.ns() >= sampler.due_ns() {
                 self.run.done(passed_ns / 1_000_000_000);
-                self.keep_up(begun_ns, Some(&mut sampler));
+                self.keep_up(Some(&mut sampler));
                 let sample = sampler.look(self.run.ns(), &mut self.crowd, &self.upkeep);
                 self.say(&report::second(&sample))?;
                 self.samples.push(sample);
             } else if !self.upkeep.is_up() {
-                self.keep_up(begun_ns, Some(&mut sampler));
+                self.keep_up(Some(&mut sampler));
             }
         }
     }
 
-    fn step(&mut self, step: Step, begun_ns: u64) -> Result<(), Failure> {
+    fn step(&mut self, step: Step) -> Result<(), Failure> {
+        let begun_ns = self.begun_ns;
         let at_ns = begun_ns + step.due_ns;
         match step.what {
             What::Act { by, act } => self.crowd.act(by, act, at_ns),
@@ -223,7 +234,7 @@ impl Soak<'_> {
             }
             What::Event(Event::Registers) => self.crowd.register()?,
             What::Event(Event::Restarts { kill }) if self.upkeep.is_up() => {
-                self.upkeep.restart(kill);
+                self.upkeep.restart(kill, self.run.ns());
                 self.mark(step.due_ns, if kill { Mark::Kill } else { Mark::Stop })?;
             }
             What::Event(Event::Restarts { .. }) => {}
@@ -233,7 +244,7 @@ impl Soak<'_> {
     }
 
     /// Sees to the server and to a compaction.
-    fn keep_up(&mut self, begun_ns: u64, mut sampler: Option<&mut Sampler>) {
+    fn keep_up(&mut self, mut sampler: Option<&mut Sampler>) {
         for news in self.upkeep.look(&self.run.to_its_end()) {
             let now = self.run.ns();
             match news {
@@ -243,13 +254,13 @@ impl Soak<'_> {
                         sampler.server_started(now, self.upkeep.watch());
                     }
                     // Whether anybody reads it changes nothing of the run.
-                    let _ = self.mark(now - begun_ns, Mark::Started);
+                    let _ = self.mark(now - self.begun_ns, Mark::Started);
                 }
                 News::Compacted => {
                     let bytes = self.upkeep.bytes();
-                    let _ = self.mark(now - begun_ns, Mark::Compacted { bytes });
+                    let _ = self.mark(now - self.begun_ns, Mark::Compacted { bytes });
                 }
-                News::Wrong(words) => self.crowd.books.ledger.told(words),
+                News::Wrong(words) => self.crowd.books.ledger.told_of_the_run(words),
             }
         }
     }
@@ -269,13 +280,12 @@ impl Soak<'_> {
     /// Everybody comes back, logs in once more, and fetches what waits: what is missing then is lost.
     fn fetch(&mut self) -> Result<(), Failure> {
         self.run.doing("fetching what waits".to_owned(), 0);
-        let begun_ns = self.run.ns();
         let mut has_asked = false;
-        let mut last_ns = begun_ns;
+        let mut last_ns = self.run.ns();
         loop {
             let now = self.run.ns();
             self.run.tick(now);
-            self.keep_up(begun_ns, None);
+            self.keep_up(None);
             if self.upkeep.is_gone() {
                 return Ok(());
             }
@@ -302,7 +312,7 @@ impl Soak<'_> {
                         self.crowd.people(),
                         self.crowd.under_way
                     );
-                    self.crowd.books.ledger.told(words);
+                    self.crowd.books.ledger.told_of_the_run(words);
                 }
                 return Ok(());
             }
@@ -315,12 +325,12 @@ impl Soak<'_> {
         rate: u64,
         elapsed_ns: u64,
     ) -> Result<Measured, Failure> {
-        let Self { run, crowd, upkeep, options, samples, marks } = self;
+        let Self { run, crowd, upkeep, options, samples, marks, .. } = self;
         run.doing("reading all of the log".to_owned(), 0);
         let (users, mut books) = (crowd.people(), crowd.into_books());
         books.ledger.close();
         let counts = upkeep.counts;
-        upkeep.end().into_iter().for_each(|words| books.ledger.told(words));
+        upkeep.end().into_iter().for_each(|words| books.ledger.told_of_the_run(words));
         Ok(Measured {
             seed: options.seed,
             users,

@@ -79,7 +79,7 @@ pub(super) struct Ledger {
     pub(super) counts: Counts,
     /// Confirmed or not, and not arrived.
     waiting: u64,
-    /// What may not be, in words: the first ones.
+    /// What may not be, in words: of messages the first ones.
     pub(super) told: Vec<String>,
 }
 
@@ -260,6 +260,12 @@ impl Ledger {
         if self.told.len() < TOLD_MAX {
             self.told.push(words);
         }
+    }
+
+    /// Something that may not be, and concerns the run itself: it is told however much else was.
+    pub(super) fn told_of_the_run(&mut self, words: String) {
+        self.counts.faults += 1;
+        self.told.push(words);
     }
 
     fn remove(&mut self, from: usize, to: usize, at: usize) -> Option<Entry> {
@@ -459,5 +465,7 @@ mod tests {
         (1..=100).for_each(|number| ledger.confirmed(FROM, TO, number));
         ledger.close();
         assert_eq!((ledger.counts.faults, ledger.told.len()), (100, TOLD_MAX));
+        ledger.told_of_the_run("the log is not whole".to_owned());
+        assert_eq!((ledger.counts.faults, ledger.told.len()), (101, TOLD_MAX + 1));
     }
 }

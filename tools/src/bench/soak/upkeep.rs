@@ -12,7 +12,7 @@ use std::process::{self, Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::bench::child::{Child, Limits, store, tied};
+use crate::bench::child::{Child, Limits, does_not_end, store, tied};
 use crate::bench::run::Run;
 use crate::bench::watch::Watch;
 use crate::failure::Failure;
@@ -23,8 +23,8 @@ pub(super) struct Upkeep {
     options: Vec<OsString>,
     folder: PathBuf,
     server: Option<Child>,
-    /// The signal that it was sent, and is to end by.
-    ending: Option<Signal>,
+    /// The signal that it was sent, and is to end by, and when.
+    ending: Option<(Signal, u64)>,
     compaction: Option<Compaction>,
     pub(super) counts: Counts,
 }
@@ -93,11 +93,11 @@ impl Upkeep {
     }
 
     /// Ends the server, in order or by force. It starts again once it has ended. Does nothing where that is so already.
-    pub(super) fn restart(&mut self, kill: bool) {
+    pub(super) fn restart(&mut self, kill: bool, now_ns: u64) {
         let Some(server) = self.server.as_ref().filter(|_| self.ending.is_none()) else { return };
         let signal = if kill { Signal::KILL } else { Signal::TERM };
         server.signal(signal);
-        self.ending = Some(signal);
+        self.ending = Some((signal, now_ns));
         *(if kill { &mut self.counts.kills } else { &mut self.counts.stops }) += 1;
     }
 
@@ -121,9 +121,19 @@ impl Upkeep {
             self.counts.compactions += 1;
             news.push(ended.map_or(News::Compacted, News::Wrong));
         }
-        let Some(status) = self.server.as_mut().and_then(Child::ended) else { return news };
+        let Some(server) = &mut self.server else { return news };
+        let Some(status) = server.ended() else {
+            if let Some((Signal::TERM, since_ns)) = self.ending
+                && run.ns() > since_ns.saturating_add(run.patience_ns)
+            {
+                server.signal(Signal::KILL);
+                self.ending = Some((Signal::KILL, run.ns()));
+                news.push(News::Wrong(format!("the server {}", does_not_end(run.patience_ns))));
+            }
+            return news;
+        };
         self.server = None;
-        match self.ending.take() {
+        match self.ending.take().map(|(signal, _)| signal) {
             Some(Signal::KILL) => {}
             Some(_) if status.success() => {}
             Some(_) => {
@@ -149,8 +159,11 @@ impl Upkeep {
             let _ = compaction.0.wait();
             wrong.extend(compaction.ended().flatten());
         }
-        // It is stopped in order where it is dropped.
-        self.server = None;
+        match self.server.take().filter(|_| self.ending.is_none()).map(Child::stop) {
+            Some(Err(words)) => wrong.push(format!("in the end the server {words}")),
+            // One that was to end already was judged then, and was killed if it is still there.
+            Some(Ok(())) | None => {}
+        }
         match self.tool("verify").and_then(|mut command| command.output()) {
             Ok(output) if output.status.success() => {}
             Ok(output) => {
