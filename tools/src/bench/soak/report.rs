@@ -20,13 +20,14 @@ pub(super) fn render(format: Format, measured: &Measured) -> String {
     match format {
         Format::Json => format!("{}\n", object(measured)),
         Format::Text => {
-            format!("{}\n\n{}", title(measured), tables(measured, Paint::on(&io::stdout())))
+            let title = title(measured).join("\n");
+            format!("{title}\n\n{}", tables(measured, Paint::on(&io::stdout())))
         }
     }
 }
 
-/// What was done, in a line.
-pub(super) fn title(measured: &Measured) -> String {
+/// What was done: the load in a line, and what was done to the server in another.
+pub(super) fn title(measured: &Measured) -> [String; 2] {
     let Measured { users, rate, capacity, seed, elapsed_ns, upkeep, .. } = measured;
     let share = capacity.map_or_else(String::new, |capacity| {
         format!(", of {} that it can do", HumanCount(capacity))
@@ -34,13 +35,12 @@ pub(super) fn title(measured: &Measured) -> String {
     let restarts =
         many(usize::try_from(upkeep.stops + upkeep.kills).unwrap_or(usize::MAX), "restart");
     let compactions = many(usize::try_from(upkeep.compactions).unwrap_or(usize::MAX), "compaction");
-    format!(
-        "{} of {}, {} requests a second{share}; {restarts}, {} of them killed, {compactions}; --seed {seed}",
-        show_time(elapsed_ns / 1_000_000_000 * 1_000),
-        many(*users, "user"),
-        HumanCount(*rate),
-        HumanCount(upkeep.kills),
-    )
+    let length = show_time(elapsed_ns / 1_000_000_000 * 1_000);
+    let (users, rate, kills) = (many(*users, "user"), HumanCount(*rate), HumanCount(upkeep.kills));
+    [
+        format!("{length} of {users}, {rate} requests a second{share}"),
+        format!("{restarts}, {kills} of them killed, {compactions}; --seed {seed}"),
+    ]
 }
 
 fn tables(measured: &Measured, paint: Paint) -> String {
@@ -253,12 +253,13 @@ passed
     }
 
     #[test]
-    fn a_line_says_how_to_do_it_again() {
-        let title = title(&stood(|_, _| ()));
+    fn two_lines_say_what_was_done_and_how_to_do_it_again() {
         assert_eq!(
-            title,
-            "10min of 100 users, 1,000 requests a second, of 1,250 that it can do; 5 restarts, 3 of them killed, \
-             19 compactions; --seed 7"
+            title(&stood(|_, _| ())),
+            [
+                "10min of 100 users, 1,000 requests a second, of 1,250 that it can do",
+                "5 restarts, 3 of them killed, 19 compactions; --seed 7",
+            ]
         );
     }
 }
