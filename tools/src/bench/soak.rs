@@ -26,10 +26,11 @@ use self::crowd::Crowd;
 use self::plan::{Act, Event, Pace, Plan, Step, What};
 use self::sample::{Mark, Sample, Sampler};
 use self::upkeep::{News, Upkeep};
-use self::verdict::Measured;
+use self::verdict::{Capacity, Measured};
 use super::Started;
 use super::run::Run;
 use super::users::{Door, allow_files};
+use super::watch::{Sample as Processor, Work};
 use crate::failure::{Failure, print};
 use crate::options::Format;
 
@@ -96,7 +97,8 @@ fn soak(run: &Run, options: &Options) -> Result<Measured, Failure> {
         Some(_) => None,
         None => Some(soak.capacity()?),
     };
-    let rate = options.rate.or(capacity.map(|all| all * SHARE / 100)).unwrap_or(1).max(1);
+    let share = capacity.map(|all| all.rate * SHARE / 100);
+    let rate = options.rate.or(share).unwrap_or(1).max(1);
     soak.begun_ns = run.ns();
     let loaded = soak.load(rate);
     let elapsed_ns = run.ns() - soak.begun_ns;
@@ -153,28 +155,32 @@ impl Soak<'_> {
     }
 
     /// How many acts the server answers in a second, where each user has some under way all the time.
-    fn capacity(&mut self) -> Result<u64, Failure> {
+    fn capacity(&mut self) -> Result<Capacity, Failure> {
         let seconds = (CAPACITY_WARM_UP_NS + CAPACITY_NS) / 1_000_000_000;
         self.run.doing("finding out what the server can do".to_owned(), seconds);
         let users = self.options.users;
         let mut plan = Plan::new(!self.options.seed, users, 1, Pace::of(u64::MAX));
-        let begun_ns = self.run.ns();
+        let (begun_ns, watch) = (self.run.ns(), self.upkeep.watch());
         let mut measured_from = None;
         loop {
             let now = self.run.ns();
             self.run.look(now)?;
             self.run.done((now - begun_ns) / 1_000_000_000);
             let answered = self.crowd.books.answered;
-            let (from_ns, before) = match measured_from {
-                None if now < begun_ns + CAPACITY_WARM_UP_NS => (now, answered),
-                None => *measured_from.insert((now, answered)),
+            let here = || (now, answered, watch.sample(now));
+            let (from_ns, before, sample) = match measured_from {
+                None if now < begun_ns + CAPACITY_WARM_UP_NS => {
+                    (now, answered, Processor::default())
+                }
+                None => *measured_from.insert(here()),
                 Some(from) => from,
             };
             if now >= from_ns + CAPACITY_NS {
                 let passed_ns = u128::from(now - from_ns);
                 let rate = u128::from(answered - before) * 1_000_000_000 / passed_ns;
+                let limit = Work::between(&sample, &watch.sample(now)).limit();
                 self.settle()?;
-                return Ok(u64::try_from(rate).unwrap_or(u64::MAX));
+                return Ok(Capacity { rate: u64::try_from(rate).unwrap_or(u64::MAX), limit });
             }
             while self.crowd.under_way < UNDER_WAY_EACH * users {
                 let (by, act) = plan.act(0);
@@ -321,7 +327,7 @@ impl Soak<'_> {
 
     fn finish(
         self,
-        capacity: Option<u64>,
+        capacity: Option<Capacity>,
         rate: u64,
         elapsed_ns: u64,
     ) -> Result<Measured, Failure> {

@@ -196,7 +196,9 @@ fn bytes(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::soak::verdict::Capacity;
     use crate::bench::soak::verdict::tests::stood;
+    use crate::bench::watch::Limit;
 
     #[test]
     fn every_panel_has_its_curves_and_every_mark_its_name() {
@@ -218,7 +220,8 @@ mod tests {
     fn the_longest_title_is_not_clipped() {
         let mut measured = stood(|_, _| ());
         (measured.users, measured.rate, measured.seed) = (18_000, 1_234_567, u64::MAX);
-        (measured.capacity, measured.elapsed_ns) = (Some(2_345_678), 86_399_000_000_000);
+        measured.elapsed_ns = 86_399_000_000_000;
+        measured.capacity = Some(Capacity { rate: 2_345_678, limit: Limit::Generator });
         let em = f64::from(TITLE.1);
         for line in title(&measured) {
             let width = line.chars().count() as f64 * em * 0.6;

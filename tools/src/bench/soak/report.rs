@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::sample::{Mark, Sample};
 use super::verdict::{Growth, Measured, What};
 use crate::bench::report::{Table, Took, many};
+use crate::bench::watch::Limit;
 use crate::options::Format;
 use crate::paint::Paint;
 
@@ -30,7 +31,7 @@ pub(super) fn render(format: Format, measured: &Measured) -> String {
 pub(super) fn title(measured: &Measured) -> [String; 2] {
     let Measured { users, rate, capacity, seed, elapsed_ns, upkeep, .. } = measured;
     let share = capacity.map_or_else(String::new, |capacity| {
-        format!(", of {} that it can do", HumanCount(capacity))
+        format!(", of {} {}", HumanCount(capacity.rate), could(capacity.limit))
     });
     let restarts =
         many(usize::try_from(upkeep.stops + upkeep.kills).unwrap_or(usize::MAX), "restart");
@@ -41,6 +42,17 @@ pub(super) fn title(measured: &Measured) -> [String; 2] {
         format!("{length} of {users}, {rate} requests a second{share}"),
         format!("{restarts}, {kills} of them killed, {compactions}; --seed {seed}"),
     ]
+}
+
+/// Who could do so much, and no more.
+const fn could(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Server => "that the server can do",
+        Limit::Generator => "that the load generator can do",
+        Limit::Both => "that the server and the load generator can do",
+        Limit::Waiting => "that can be done, with time left to both sides",
+        Limit::Unknown => "that can be done",
+    }
 }
 
 fn tables(measured: &Measured, paint: Paint) -> String {
@@ -158,7 +170,8 @@ fn object(measured: &Measured) -> Value {
         "seed": measured.seed,
         "users": measured.users,
         "elapsed_ns": measured.elapsed_ns,
-        "capacity": measured.capacity,
+        "capacity": measured.capacity.map(|capacity| capacity.rate),
+        "capacity_limit": measured.capacity.map(|capacity| capacity.limit.name()),
         "rate": measured.rate,
         "stops": measured.upkeep.stops,
         "kills": measured.upkeep.kills,
@@ -257,7 +270,7 @@ passed
         assert_eq!(
             title(&stood(|_, _| ())),
             [
-                "10min of 100 users, 1,000 requests a second, of 1,250 that it can do",
+                "10min of 100 users, 1,000 requests a second, of 1,250 that the server can do",
                 "5 restarts, 3 of them killed, 19 compactions; --seed 7",
             ]
         );

@@ -118,7 +118,7 @@ impl Upkeep {
         let mut news = Vec::new();
         if let Some(ended) = self.compaction.as_mut().and_then(Compaction::ended) {
             self.compaction = None;
-            self.counts.compactions += 1;
+            self.counts.compactions += u64::from(ended.is_none());
             news.push(ended.map_or(News::Compacted, News::Wrong));
         }
         let Some(server) = &mut self.server else { return news };

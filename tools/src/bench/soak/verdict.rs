@@ -7,6 +7,7 @@ use super::person::Tally;
 use super::sample::{Mark, Sample};
 use super::trend::{Point, slope};
 use super::upkeep;
+use crate::bench::watch::Limit;
 
 /// A run that is shorter shows no trend.
 const TREND_NS_MIN: u64 = 60_000_000_000;
@@ -42,8 +43,8 @@ pub(super) struct Measured {
     /// How long it was meant to be, and was.
     pub(super) length_ns: u64,
     pub(super) elapsed_ns: u64,
-    /// Acts a second that the server could do, where that was measured.
-    pub(super) capacity: Option<u64>,
+    /// What could be done, where that was measured.
+    pub(super) capacity: Option<Capacity>,
     pub(super) rate: u64,
     pub(super) samples: Vec<Sample>,
     /// When something happened, in nanoseconds since the load began.
@@ -55,6 +56,13 @@ pub(super) struct Measured {
     pub(super) faults: Vec<String>,
     /// Whether somebody has ended it before its time.
     pub(super) is_stopped: bool,
+}
+
+/// Acts a second that could be done, and who could not do more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Capacity {
+    pub(super) rate: u64,
+    pub(super) limit: Limit,
 }
 
 /// What may not grow.
@@ -272,7 +280,7 @@ pub(super) mod tests {
             users: 100,
             length_ns: SECONDS * SECOND_NS,
             elapsed_ns: SECONDS * SECOND_NS,
-            capacity: Some(1_250),
+            capacity: Some(Capacity { rate: 1_250, limit: Limit::Server }),
             rate: 1_000,
             samples: samples.collect(),
             marks: marks.chain([(100 * SECOND_NS, Mark::Kill)]).collect(),
