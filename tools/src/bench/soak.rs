@@ -19,6 +19,7 @@ mod verdict;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process;
 
 use oicq::wire::server::Extensions;
 
@@ -30,7 +31,7 @@ use self::verdict::{Capacity, Measured};
 use super::Started;
 use super::run::Run;
 use super::users::{Door, allow_files};
-use super::watch::{Sample as Processor, Work};
+use super::watch::{Sample as Processor, Watch, Work};
 use crate::failure::{Failure, print};
 use crate::options::Format;
 
@@ -344,6 +345,7 @@ impl Soak<'_> {
             elapsed_ns,
             capacity,
             rate,
+            can_look: Watch::over(Some(process::id())).holds().is_some(),
             samples,
             marks,
             messages: books.ledger.counts,

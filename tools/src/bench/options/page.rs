@@ -74,7 +74,8 @@ pub(super) fn page() -> Page {
              log is whole. Ctrl-C ends it before its time, with the verdict so far. What a base client \
              had not read when it reset its connection is counted apart: to the server it has arrived. It \
              may be one message for each such reset. \
-             Runs of less than a minute tell nothing of growth.",
+             Runs of less than a minute tell nothing of growth, and those of less than a quarter of an \
+             hour little of memory: servers do not live long enough in them.",
         )
         .note(
             "In JSON each round is an object, and so is the summary of a server or relay, each \

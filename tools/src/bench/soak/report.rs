@@ -58,8 +58,12 @@ const fn could(limit: Limit) -> &'static str {
 fn tables(measured: &Measured, paint: Paint) -> String {
     let tables = [messages(measured), others(measured), growths(measured)];
     let mut text = tables.map(|table| table.render(paint)).join("\n");
-    if What::ALL.into_iter().any(|what| measured.growth(what).is_none()) {
-        text += "\nwhat is missing above cannot be told of so short a run\n";
+    let unknown = What::ALL.into_iter();
+    let unknown: String = unknown
+        .filter_map(|what| Some(format!("  {}: {}\n", what.title(), measured.unknown(what)?)))
+        .collect();
+    if !unknown.is_empty() {
+        text += &format!("\nnot known\n{unknown}");
     }
     if measured.is_stopped {
         let length = show_time(measured.length_ns / 1_000_000);
@@ -162,6 +166,8 @@ fn object(measured: &Measured) -> Value {
     let (counts, tally) = (&measured.messages, &measured.tally);
     let failed = measured.failed();
     let growths = What::ALL.into_iter().filter_map(|what| measured.growth(what));
+    let unknown =
+        What::ALL.map(|what| Some(format!("{}: {}", what.name(), measured.unknown(what)?)));
     json!({
         "what": "soak",
         "passed": failed.is_empty(),
@@ -190,6 +196,7 @@ fn object(measured: &Measured) -> Value {
         "files": tally.files,
         "refusals": tally.refusals,
         "closed": tally.closed,
+        "unknown": unknown.into_iter().flatten().collect::<Vec<_>>(),
         "growth": growths.map(|growth| growth_object(&growth)).collect::<Vec<_>>(),
     })
 }
@@ -247,8 +254,8 @@ passed
         measured.faults.push("one is lost".to_owned());
         (measured.is_stopped, measured.elapsed_ns) = (true, 1_000_000_000);
         let text = tables(&measured, Paint::NONE);
-        assert!(text.contains("cannot be told of so short a run"), "{text}");
-        assert!(text.contains("ended before its 10min were over"), "{text}");
+        assert!(text.contains("  bytes on disk, compacted: the run was too short\n"), "{text}");
+        assert!(text.contains("ended before its 20min were over"), "{text}");
         assert!(text.ends_with("\nfailed\n  one is lost\n"), "{text}");
     }
 
@@ -270,7 +277,7 @@ passed
         assert_eq!(
             title(&stood(|_, _| ())),
             [
-                "10min of 100 users, 1,000 requests a second, of 1,250 that the server can do",
+                "20min of 100 users, 1,000 requests a second, of 1,250 that the server can do",
                 "5 restarts, 3 of them killed, 19 compactions; --seed 7",
             ]
         );

@@ -13,8 +13,14 @@ use crate::bench::watch::Limit;
 const TREND_NS_MIN: u64 = 60_000_000_000;
 /// The first part of a run, in which files and queues find their level.
 const WARM_UP_PART: u64 = 10;
-/// What a server's memory takes to find its level, at most.
-const SETTLES_NS_MAX: u64 = 60_000_000_000;
+/// What a server's memory takes to find its level.
+const SETTLES_NS: u64 = 60_000_000_000;
+/// How much of a run the memory of servers that have found it must be known for: the rest is taken to be like it.
+const SETTLED_PART: f64 = 1.0 / 3.0;
+/// In a run that is longer, servers live long enough, and the log is compacted often enough, for everything to be told.
+const ALL_TOLD_NS: u64 = 900_000_000_000;
+/// What is said where there is nothing to compare.
+const NOT_SEEN: &str = "it was not seen often enough";
 /// Compactions between which the log's files are compared, at least.
 const COMPACTIONS_MIN: usize = 4;
 
@@ -46,6 +52,8 @@ pub(super) struct Measured {
     /// What could be done, where that was measured.
     pub(super) capacity: Option<Capacity>,
     pub(super) rate: u64,
+    /// Whether the system tells what a process holds.
+    pub(super) can_look: bool,
     pub(super) samples: Vec<Sample>,
     /// When something happened, in nanoseconds since the load began.
     pub(super) marks: Vec<(u64, Mark)>,
@@ -140,7 +148,11 @@ impl Measured {
         let lives = self.stretches(what);
         let (overall, median) = slope(&[lives.concat()])?;
         let within = slope(&lives).map(|(slope, _)| slope);
-        let (whole_ns, life_ns) = (self.elapsed_ns as f64, longest(&lives));
+        let (whole_ns, lengths) = (self.elapsed_ns as f64, lengths(&lives));
+        let life_ns = lengths.iter().copied().fold(0.0, f64::max);
+        if what == What::Memory && lengths.iter().sum::<f64>() < whole_ns * SETTLED_PART {
+            return None;
+        }
         let growth = match what {
             // What a server does not give back ends with it: without restarts it would have gone on.
             What::Memory => within? * whole_ns,
@@ -155,6 +167,31 @@ impl Measured {
         Some(Growth { what, median, growth, allowed: (least * times).max(part * median) })
     }
 
+    /// Why it cannot be told how something has grown, in words, where it cannot.
+    pub(super) fn unknown(&self, what: What) -> Option<&'static str> {
+        if self.growth(what).is_some() {
+            return None;
+        }
+        Some(match what {
+            _ if self.elapsed_ns < TREND_NS_MIN => "the run was too short",
+            What::Memory | What::Files if !self.can_look => "the system does not tell of processes",
+            What::Memory if self.samples.iter().all(|sample| sample.memory.is_none()) => NOT_SEEN,
+            What::Memory => "no server ran for long enough: a longer run tells",
+            What::Bytes => "the log was compacted too seldom",
+            What::Files | What::P50 | What::P99 => NOT_SEEN,
+        })
+    }
+
+    /// Whether it has to be known how something has grown.
+    const fn must_know(&self, what: What) -> bool {
+        let long_ns = match what {
+            What::Memory | What::Bytes => ALL_TOLD_NS,
+            What::Files | What::P50 | What::P99 => TREND_NS_MIN,
+        };
+        let can_look = self.can_look || !matches!(what, What::Memory | What::Files);
+        can_look && !self.is_stopped && self.elapsed_ns >= long_ns
+    }
+
     /// The points that are compared, those of each server by themselves.
     fn stretches(&self, what: What) -> Vec<Vec<Point>> {
         if what == What::Bytes {
@@ -162,11 +199,10 @@ impl Measured {
         }
         let warm_up_ns = self.elapsed_ns / WARM_UP_PART;
         let lives = self.samples.last().map_or(0, |last| last.life + 1);
-        let settles_ns = SETTLES_NS_MAX.min(self.elapsed_ns / lives.max(1) as u64 / 3);
         let mut stretches = vec![Vec::new(); lives];
         for sample in &self.samples {
             let value = match what {
-                What::Memory if sample.is_disturbed || sample.age_ns < settles_ns => None,
+                What::Memory if sample.is_disturbed || sample.age_ns < SETTLES_NS => None,
                 What::Memory => sample.memory.map(|memory| beyond_stored(sample, memory)),
                 What::Files if sample.is_disturbed => None,
                 What::Files => sample.files.map(|files| files as f64 - sample.connections as f64),
@@ -208,6 +244,10 @@ impl Measured {
                  at most {UNREAD_EACH} each time is allowed"
             ));
         }
+        for what in What::ALL.into_iter().filter(|what| self.must_know(*what)) {
+            let unknown = self.unknown(what);
+            failed.extend(unknown.map(|why| format!("{}: not known, {why}", what.title())));
+        }
         for growth in What::ALL.into_iter().filter_map(|what| self.growth(what)) {
             if growth.is_too_much() {
                 let title = growth.what.title();
@@ -221,10 +261,10 @@ impl Measured {
     }
 }
 
-/// How long the longest of some stretches is, in nanoseconds.
-fn longest(stretches: &[Vec<Point>]) -> f64 {
+/// How long each of some stretches is, in nanoseconds.
+fn lengths(stretches: &[Vec<Point>]) -> Vec<f64> {
     let lengths = stretches.iter().filter_map(|points| Some(points.last()?.0 - points.first()?.0));
-    lengths.fold(0.0, f64::max)
+    lengths.collect()
 }
 
 /// Memory less that of what is stored.
@@ -240,8 +280,8 @@ pub(super) mod tests {
     use crate::bench::watch::Work;
 
     const SECOND_NS: u64 = 1_000_000_000;
-    const SECONDS: u64 = 600;
-    const LIFE_S: u64 = 100;
+    const SECONDS: u64 = 1_200;
+    const LIFE_S: u64 = 200;
 
     fn sample(s: u64) -> Sample {
         let (life, age) = (s / LIFE_S, s % LIFE_S);
@@ -282,6 +322,7 @@ pub(super) mod tests {
             elapsed_ns: SECONDS * SECOND_NS,
             capacity: Some(Capacity { rate: 1_250, limit: Limit::Server }),
             rate: 1_000,
+            can_look: true,
             samples: samples.collect(),
             marks: marks.chain([(100 * SECOND_NS, Mark::Kill)]).collect(),
             messages: counts,
@@ -386,7 +427,7 @@ pub(super) mod tests {
         };
         fails(&slower(2_000, 0), &["median time of a message"]);
         fails(&slower(0, 30_000), &["time of 99 % of them"]);
-        fails(&slower(1_000, 3_000), &[]);
+        fails(&slower(500, 3_000), &[]);
         let mut bytes = stood(|_, _| ());
         for (at_ns, mark) in &mut bytes.marks {
             if let Mark::Compacted { bytes } = mark {
@@ -417,6 +458,41 @@ pub(super) mod tests {
             &measured,
             &["41 messages were unread by base clients that cut their connections 40 times"],
         );
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_long_run_is_a_failing() {
+        let unseen = stood(|_, sample| (sample.memory, sample.files) = (None, None));
+        fails(
+            &unseen,
+            &["memory beyond what is stored: not known", "open files beyond connections"],
+        );
+        let mut nowhere = stood(|_, sample| (sample.memory, sample.files) = (None, None));
+        nowhere.can_look = false;
+        fails(&nowhere, &[]);
+        let mut stopped = unseen;
+        stopped.is_stopped = true;
+        fails(&stopped, &[]);
+        let silent = stood(|_, sample| sample.times = None);
+        fails(&silent, &["median time of a message: not known", "time of 99 % of them: not known"]);
+        let mut seldom = stood(|_, _| ());
+        seldom.marks.clear();
+        fails(&seldom, &["bytes on disk, compacted: not known, the log was compacted too seldom"]);
+        seldom.elapsed_ns = ALL_TOLD_NS - 1;
+        fails(&seldom, &[]);
+    }
+
+    #[test]
+    fn memory_of_servers_that_did_not_live_long_is_not_told() {
+        let mut short = stood(|s, sample| {
+            sample.life = usize::try_from(s / 80).unwrap();
+            sample.age_ns = s % 80 * SECOND_NS;
+            sample.memory = Some((20 + s) << 20);
+        });
+        short.elapsed_ns = ALL_TOLD_NS - 1;
+        assert_eq!(short.growth(What::Memory), None);
+        assert!(short.unknown(What::Memory).is_some_and(|why| why.contains("a longer run tells")));
+        fails(&short, &[]);
     }
 
     #[test]
