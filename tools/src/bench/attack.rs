@@ -452,14 +452,17 @@ fn settled(run: &Run, watch: Watch) -> Result<Option<Holds>, Failure> {
 fn afterwards(run: &Run, watch: Watch, before: Option<Holds>) -> Result<Option<Holds>, Failure> {
     run.doing("afterwards".to_owned(), 0);
     let mut until_ns = run.ns() + AFTERWARDS_NS;
+    let mut has_closed = false;
     loop {
         run.look(run.ns())?;
         let Some((now, before)) = watch.holds().zip(before) else { return Ok(None) };
+        // Memory has its own time, from when the last file was closed, however late that was.
+        if !has_closed && now.files <= before.files {
+            has_closed = true;
+            until_ns = run.ns() + MEMORY_NS;
+        }
         if run.ns() >= until_ns || now.is_back(before) {
             return Ok(Some(now));
-        }
-        if now.files <= before.files {
-            until_ns = until_ns.min(run.ns() + MEMORY_NS);
         }
         pause(LOOK_EVERY_NS);
     }
