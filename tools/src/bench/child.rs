@@ -247,6 +247,9 @@ const NO_LIMITS: &[&str] = &[
     "0,0",
     "--password-cost",
     "8,1",
+    // At a low rate somebody has nothing to say for longer than a server lets it be silent.
+    "--idle-timeout",
+    "1000min",
 ];
 
 /// The beginning of a child: ties its life to that of the process `parent`, and becomes what it was started for.
