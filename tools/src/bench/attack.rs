@@ -170,6 +170,14 @@ impl Sort {
         }
     }
 
+    /// Whether the server has to keep something for it afterwards.
+    const fn leaves_something(self) -> bool {
+        match self {
+            Self::Silent | Self::Slow | Self::Churn | Self::Garbage | Self::Logins => false,
+            Self::Deaf | Self::Requests | Self::Broadcast | Self::Register | Self::Names => true,
+        }
+    }
+
     /// Sockets, unless somebody says how many.
     fn connections(self) -> usize {
         match self {
@@ -257,7 +265,7 @@ fn attack(run: &Run, options: &Options) -> Result<Measured, Failure> {
     let counts = pool.counts;
     let ended = started.end();
     let stored = match log_before.filter(|_| ended.is_none()) {
-        None => None,
+        None => Some(0).filter(|_| !options.sort.leaves_something()),
         Some(log_before) => {
             run.doing("what is stored".to_owned(), 0);
             log_before.stored_since(run)?
