@@ -159,10 +159,10 @@ impl Upkeep {
             let _ = compaction.0.wait();
             wrong.extend(compaction.ended().flatten());
         }
-        match self.server.take().filter(|_| self.ending.is_none()).map(Child::stop) {
-            Some(Err(words)) => wrong.push(format!("in the end the server {words}")),
-            // One that was to end already was judged then, and was killed if it is still there.
-            Some(Ok(())) | None => {}
+        // One that was to end already was judged then, and was killed if it is still there.
+        let server = self.server.take().filter(|_| self.ending.is_none());
+        if let Some(Err(words)) = server.map(Child::stop) {
+            wrong.push(format!("in the end the server {words}"));
         }
         match self.tool("verify").and_then(|mut command| command.output()) {
             Ok(output) if output.status.success() => {}
