@@ -242,7 +242,7 @@ files that arrived                     0
 refused: mailbox-full              1,234
 
 what may not grow                  median   growth     allowed
-memory beyond what is stored    19.96 MiB      0 B    8.00 MiB
+memory beyond what is stored    19.96 MiB      0 B    3.99 MiB
 open files beyond connections        20.0      0.0         8.0
 bytes on disk, compacted       300.00 MiB      0 B  256.00 MiB
 median time of a message          1.00 ms  0.00 µs     1.00 ms
