@@ -57,9 +57,10 @@ pub(super) fn page() -> Page {
              usual limits, and attackers come from many addresses of this machine. It has stood the \
              attack, and the status is 0, if nobody honest is refused, no message is lost, 99 % of \
              them arrive within 3 times what it took in peace (or 20 ms), 99.9 % within 100 ms, it takes no more \
-             memory than its options allow (oicqd -v says how much), and afterwards has no more open files and memory \
-             than before, but for 1 % and for what is stored meanwhile. (How much memory that takes is known only of a server that is started: \
-             of another, memory is judged for attacks alone that leave nothing.) It is measured behind a second of the attack, \
+             memory than its options allow (oicqd -v says how much), and afterwards has no more open \
+             files and memory than before, but for 1 % and for what is stored meanwhile. (How much \
+             memory that takes is known only of a server that is started: of another, memory is \
+             judged for attacks alone that leave nothing.) It is measured behind a second of the attack, \
              to warm up. --connections says how many sockets attackers may have at once.",
         )
         .note(
