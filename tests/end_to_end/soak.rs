@@ -76,9 +76,24 @@ fn one_message_that_a_way_loses_is_named() {
     assert!(errors.contains(failed), "{errors}");
 }
 
+#[test]
+fn a_server_that_fails_when_it_is_stopped_in_the_end_has_not_stood_it() {
+    let place = folder();
+    let server = env!("CARGO_BIN_EXE_oicqd");
+    let lines = format!(
+        "#!/bin/sh\n{server} \"$@\" &\ntrap 'kill -TERM $!; wait $!; exit 3' TERM\nwait $!\n"
+    );
+    let program = made(place.path(), &lines);
+    let options = "--soak 300ms --rate 100 --connections 9 --seed 1";
+    let (status, objects, errors) = soak(program.to_str().unwrap(), place.path(), options);
+    let last = objects.last().unwrap_or_else(|| panic!("{errors}"));
+    let words = "in the end the server was stopped, and ended with exit status: 3";
+    assert_eq!((status, &last["failed"]), (Some(1), &Value::from(vec![words])), "{last}");
+}
+
 /// A program that is the server, and says in its place where a way to it begins. Where it listens it writes down.
 fn leads_through(folder: &Path, way: SocketAddr) -> PathBuf {
-    let (program, said) = (folder.join("program"), folder.join("said"));
+    let said = folder.join("said");
     let server = env!("CARGO_BIN_EXE_oicqd");
     let lines = format!(
         "#!/bin/sh\nrm -f '{0}'\n\
@@ -86,6 +101,12 @@ fn leads_through(folder: &Path, way: SocketAddr) -> PathBuf {
          exec {server} \"$@\" > '{0}'\n",
         said.display()
     );
+    made(folder, &lines)
+}
+
+/// A program of these lines.
+fn made(folder: &Path, lines: &str) -> PathBuf {
+    let program = folder.join("program");
     // Had this process written it, another test's child might still hold it open, and nobody could run it.
     let text = folder.join("text");
     fs::write(&text, lines).unwrap();

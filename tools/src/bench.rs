@@ -26,7 +26,6 @@ use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
 use oicq::id::ServiceNumber;
-use tempfile::TempDir;
 
 use self::child::{Child, Limits};
 use self::load::idle::Idle;
@@ -37,6 +36,7 @@ use self::report::Measured;
 use self::run::Run;
 use self::users::Door;
 use self::watch::Watch;
+use crate::ending::Temporary;
 use crate::failure::{Failure, print};
 
 pub(crate) use self::options::{ABOUT, ARGUMENTS};
@@ -66,7 +66,7 @@ struct Target {
 #[derive(Default)]
 struct Started {
     children: Vec<Child>,
-    folder: Option<TempDir>,
+    folder: Option<Temporary>,
 }
 
 /// What a measurement has come to.
@@ -123,8 +123,7 @@ impl Started {
         if let Some(folder) = &self.folder {
             return Ok(folder.path().to_owned());
         }
-        let made = tempfile::Builder::new().prefix("oicq-bench-").tempdir_in(place);
-        let folder = made.map_err(|error| {
+        let folder = Temporary::within(place, |error| {
             let place = place.display();
             Failure::Failed(format!(
                 "cannot make a folder in {place}: {error}; name another with --dir"
@@ -139,9 +138,11 @@ impl Started {
         address
     }
 
-    /// Ends all processes. The folder stays.
-    fn end(&mut self) {
-        self.children.clear();
+    /// Ends all processes: what was not in order, in words. The folder stays.
+    fn end(&mut self) -> Option<String> {
+        let ends = self.children.drain(..).map(Child::stop);
+        let wrong: Vec<_> = ends.filter_map(Result::err).collect();
+        wrong.first().map(|words| format!("the server {words}"))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns these folders, and the signals that ask the program to end, from the first of either on. It never ends the
 //! program without one, and against SIGKILL it can do nothing.
 
+use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,14 +36,23 @@ const TRIES: usize = 100;
 pub(crate) struct Temporary(Option<TempDir>);
 
 impl Temporary {
+    /// Where such folders usually are.
     pub(crate) fn new() -> Result<Self, Failure> {
+        Self::within(&env::temp_dir(), |error| {
+            Failure::cannot("make", "a temporary folder (TMPDIR says where)", error)
+        })
+    }
+
+    /// In this place; where that cannot be, it is said so.
+    pub(crate) fn within(
+        place: &Path,
+        cannot: impl FnOnce(&io::Error) -> Failure,
+    ) -> Result<Self, Failure> {
         watch()?;
         // No signal comes in between: whoever removes the folders has to wait for this.
         let mut folders = locked(&FOLDERS);
-        let made = tempfile::Builder::new().prefix("oicq-tools-").tempdir();
-        let made = made.map_err(|error| {
-            Failure::cannot("make", "a temporary folder (TMPDIR says where)", &error)
-        })?;
+        let made = tempfile::Builder::new().prefix("oicq-tools-").tempdir_in(place);
+        let made = made.map_err(|error| cannot(&error))?;
         folders.push(made.path().to_owned());
         Ok(Self(Some(made)))
     }

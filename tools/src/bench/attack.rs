@@ -170,6 +170,14 @@ impl Sort {
         }
     }
 
+    /// Whether the server has to keep something for it afterwards.
+    const fn leaves_something(self) -> bool {
+        match self {
+            Self::Silent | Self::Slow | Self::Churn | Self::Garbage | Self::Logins => false,
+            Self::Deaf | Self::Requests | Self::Broadcast | Self::Register | Self::Names => true,
+        }
+    }
+
     /// Sockets, unless somebody says how many.
     fn connections(self) -> usize {
         match self {
@@ -255,15 +263,15 @@ fn attack(run: &Run, options: &Options) -> Result<Measured, Failure> {
     let afterwards = afterwards(run, watch, before)?;
     let bound = bound(&options.server);
     let counts = pool.counts;
-    let stored = match log_before {
-        None => None,
+    let ended = started.end();
+    let stored = match log_before.filter(|_| ended.is_none()) {
+        None => Some(0).filter(|_| !options.sort.leaves_something()),
         Some(log_before) => {
             run.doing("what is stored".to_owned(), 0);
-            started.end();
             log_before.stored_since(run)?
         }
     };
-    let held = Leftovers { before, worst: worst.holds, afterwards, stored, bound };
+    let held = Leftovers { before, worst: worst.holds, afterwards, ended, stored, bound };
     Ok(Measured { connections, in_peace, attacked, held, counts, open })
 }
 
@@ -452,14 +460,17 @@ fn settled(run: &Run, watch: Watch) -> Result<Option<Holds>, Failure> {
 fn afterwards(run: &Run, watch: Watch, before: Option<Holds>) -> Result<Option<Holds>, Failure> {
     run.doing("afterwards".to_owned(), 0);
     let mut until_ns = run.ns() + AFTERWARDS_NS;
+    let mut has_closed = false;
     loop {
         run.look(run.ns())?;
         let Some((now, before)) = watch.holds().zip(before) else { return Ok(None) };
+        // Memory has its own time, from when the last file was closed, however late that was.
+        if !has_closed && now.files <= before.files {
+            has_closed = true;
+            until_ns = run.ns() + MEMORY_NS;
+        }
         if run.ns() >= until_ns || now.is_back(before) {
             return Ok(Some(now));
-        }
-        if now.files <= before.files {
-            until_ns = until_ns.min(run.ns() + MEMORY_NS);
         }
         pause(LOOK_EVERY_NS);
     }

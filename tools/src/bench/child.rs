@@ -13,19 +13,20 @@ use std::path::{Path, PathBuf};
 use std::process::{self, ChildStdout, Command, ExitStatus, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, getppid, getrlimit, kill_process, pidfd_open,
     set_parent_process_death_signal, setrlimit,
 };
 
+use super::clock::Clock;
 use super::relay::{Relay, Sort};
 use super::run::Run;
 use super::stream::timespec;
 use crate::failure::Failure;
 
-/// The argument behind `bench` that makes this program the beginning of a child. It is for [`Child`] alone.
+/// The argument behind `bench` that makes this program the beginning of a child. It is for [`tied`] alone.
 pub(crate) const BECOME: &str = "--become";
 
 /// The longest first line of a child.
@@ -45,6 +46,16 @@ pub(crate) enum Limits {
 /// Where a server has its log that was started for a measurement in this folder.
 pub(crate) fn store(folder: &Path) -> PathBuf {
     folder.join("store")
+}
+
+/// A program with its arguments, to be started: it reads nothing, and ends when this process ends.
+pub(crate) fn tied(arguments: &[OsString]) -> io::Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args(["bench", BECOME]).arg(process::id().to_string()).args(arguments);
+    command.stdin(Stdio::null());
+    // A terminal's Ctrl-C is for this process alone, which ends its children when it has done with them.
+    command.process_group(0);
+    Ok(command)
 }
 
 /// A process that listens.
@@ -93,12 +104,8 @@ impl Child {
 
     fn start(run: &Run, arguments: &[OsString], what: &str) -> Result<Self, Failure> {
         let cannot = |error: io::Error| Failure::Failed(format!("cannot start {what}: {error}"));
-        let mut command = Command::new(env::current_exe().map_err(cannot)?);
-        command.args(["bench", BECOME]).arg(process::id().to_string()).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        // A terminal's Ctrl-C is for this process alone, which ends its children when it has done with them.
-        command.process_group(0);
-        let process = command.spawn().map_err(cannot)?;
+        let mut command = tied(arguments).map_err(cannot)?;
+        let process = command.stdout(Stdio::piped()).spawn().map_err(cannot)?;
         let mut process = Process { process, patience_ns: run.patience_ns };
         let address_in = |line: &str| line.trim_end().strip_prefix("listening on ")?.parse().ok();
         if let Some(mut says) = process.process.stdout.take() {
@@ -122,6 +129,14 @@ impl Child {
     /// How it has ended, once it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.process.process.try_wait().ok().flatten()
+    }
+
+    /// Ends it; an error says in words what was not in order.
+    pub(crate) fn stop(mut self) -> Result<(), String> {
+        if let Some(status) = self.ended() {
+            return Err(format!("has ended by itself, with {status}"));
+        }
+        self.process.end()
     }
 
     /// Its process.
@@ -164,28 +179,58 @@ fn is_ready(file: impl AsFd, patience_ns: u64) -> io::Result<bool> {
     }
 }
 
+/// Whether a process ends within so many nanoseconds, whatever signals come meanwhile.
+fn ends_within(process: &OwnedFd, patience_ns: u64) -> bool {
+    let clock = Clock::start();
+    loop {
+        let left_ns = patience_ns.saturating_sub(clock.ns());
+        match is_ready(process, left_ns) {
+            Ok(false) if left_ns > 0 => {}
+            Ok(is_ready) => return is_ready,
+            // It is waited for in another way then.
+            Err(_) => return true,
+        }
+    }
+}
+
 impl Process {
     fn pid(&self) -> Option<Pid> {
         i32::try_from(self.process.id()).ok().and_then(Pid::from_raw)
+    }
+
+    /// Ends it in order, so that a server writes down what it has, and by force where that takes too long. It has not
+    /// ended yet: otherwise its number may be another's by now. An error says in words what was not in order.
+    fn end(&mut self) -> Result<(), String> {
+        let mut is_late = false;
+        if let Some(pid) = self.pid() {
+            let _ = kill_process(pid, Signal::TERM);
+            let ends = pidfd_open(pid, PidfdFlags::empty());
+            is_late = ends.is_ok_and(|end| !ends_within(&end, self.patience_ns));
+        }
+        if is_late {
+            let _ = self.process.kill();
+        }
+        let status = self.process.wait();
+        match status {
+            _ if is_late => Err(does_not_end(self.patience_ns)),
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("was stopped, and ended with {status}")),
+            Err(error) => Err(format!("was stopped, and nobody knows how it ended: {error}")),
+        }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if matches!(self.process.try_wait(), Ok(Some(_))) {
-            // Its number may be another's by now.
-            return;
+        if !matches!(self.process.try_wait(), Ok(Some(_))) {
+            let _ = self.end();
         }
-        // In order, so that a server writes down what it has.
-        if let Some(pid) = self.pid() {
-            let _ = kill_process(pid, Signal::TERM);
-            let ends = pidfd_open(pid, PidfdFlags::empty());
-            if ends.is_ok_and(|end| matches!(is_ready(end, self.patience_ns), Ok(false))) {
-                let _ = self.process.kill();
-            }
-        }
-        let _ = self.process.wait();
     }
+}
+
+/// What is said of a child that was told to end.
+pub(crate) fn does_not_end(patience_ns: u64) -> String {
+    format!("was stopped, has not ended for {} s, and was killed", patience_ns as f64 / 1e9)
 }
 
 const FREE_PORT: &[&str] = &["--listen", "127.0.0.1:0"];
@@ -202,6 +247,9 @@ const NO_LIMITS: &[&str] = &[
     "0,0",
     "--password-cost",
     "8,1",
+    // At a low rate somebody has nothing to say for longer than a server lets it be silent.
+    "--idle-timeout",
+    "1000min",
 ];
 
 /// The beginning of a child: ties its life to that of the process `parent`, and becomes what it was started for.
@@ -235,5 +283,35 @@ pub(crate) fn relay(sort: Sort, folder: &Path) -> Result<(), Failure> {
     writeln!(out, "listening on {address}").and_then(|()| out.flush()).map_err(failed)?;
     loop {
         relay.turn(None).map_err(failed)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a shell that was stopped in the middle of this, once it has come so far as to say something.
+    fn stopped(script: &str, patience_ns: u64) -> Result<(), String> {
+        let mut shell = Command::new("sh");
+        let mut process = shell.args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut says = process.stdout.take().unwrap();
+        says.read_exact(&mut [0]).unwrap();
+        let address = (std::net::Ipv4Addr::LOCALHOST, 1).into();
+        Child { process: Process { process, patience_ns }, _says: says, address }.stop()
+    }
+
+    #[test]
+    fn how_a_child_has_ended_is_said() {
+        let waits = "echo; while :; do sleep 0.01; done";
+        let in_order = format!("trap 'exit 0' TERM; {waits}");
+        assert_eq!(stopped(&in_order, u64::MAX), Ok(()));
+        let with_status = stopped(&format!("trap 'exit 3' TERM; {waits}"), u64::MAX);
+        assert!(
+            with_status.as_ref().is_err_and(|words| words.contains("ended with exit status: 3"))
+        );
+        let by_signal = stopped(waits, u64::MAX);
+        assert!(by_signal.as_ref().is_err_and(|words| words.contains("ended with signal: 15")));
+        let never = stopped(&format!("trap '' TERM; {waits}"), 50_000_000);
+        assert_eq!(never, Err("was stopped, has not ended for 0.05 s, and was killed".to_owned()));
     }
 }

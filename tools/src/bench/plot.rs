@@ -3,7 +3,8 @@
 //! Owns how it is drawn, as SVG. Numbers it is given.
 
 use std::error::Error;
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use indicatif::HumanCount;
@@ -28,8 +29,13 @@ const NINES: i32 = 5;
 
 /// Fails early where the file could not be written; changes nothing of what is there.
 pub(crate) fn check(file: &Path) -> Result<(), Failure> {
-    let opened = File::options().append(true).create(true).open(file);
-    opened.map(drop).map_err(|error| {
+    let opened = File::options().append(true).open(file).map(drop);
+    let opened = opened.or_else(|error| match error.kind() {
+        // It is not left behind where nothing comes to be drawn.
+        ErrorKind::NotFound => File::create_new(file).and_then(|_| fs::remove_file(file)),
+        _ => Err(error),
+    });
+    opened.map_err(|error| {
         Failure::Failed(format!(
             "cannot write {}: {error}; name another with --plot",
             file.display()
@@ -56,7 +62,7 @@ pub(crate) fn write(
     let cannot =
         |error: &dyn Error| Failure::Failed(format!("cannot draw {}: {error}", file.display()));
     draw(&mut svg).map_err(|error| cannot(&*error))?;
-    std::fs::write(file, svg).map_err(|error| cannot(&error))
+    fs::write(file, svg).map_err(|error| cannot(&error))
 }
 
 fn picture(
@@ -190,6 +196,18 @@ mod tests {
         let (steps, work) = (vec![10, 20, 15], Work::default());
         let round = Round { arrivals: 45, elapsed_ns: 3 * STEP_NS, latency, steps, work };
         Measured { name, rounds: vec![round] }
+    }
+
+    #[test]
+    fn a_check_leaves_nothing_behind_and_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.svg");
+        check(&file).unwrap();
+        assert!(!file.exists());
+        fs::write(&file, "before").unwrap();
+        check(&file).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"before");
+        assert!(check(&folder.path().join("nowhere/a.svg")).is_err());
     }
 
     #[test]

@@ -2,16 +2,19 @@
 //! terminal, and whether somebody wants it to stop.
 
 use std::cell::Cell;
+use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::thread::set_current_timer_slack;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use super::clock::Clock;
+use crate::ending;
 use crate::failure::{Failure, print};
 
 /// Time between two movements of the bar: drawing takes time from what is measured.
@@ -29,7 +32,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// Measures. Meanwhile Ctrl-C and SIGTERM end it in order, so that what was started and made goes with it; the
-    /// second one ends it at once.
+    /// second one ends it at once, as SIGQUIT does.
     pub(crate) fn over<T>(
         patience_ns: u64,
         measure: impl FnOnce(&Self) -> Result<T, Failure>,
@@ -69,14 +72,10 @@ impl Run {
 
     fn begin(patience_ns: u64) -> Result<Self, Failure> {
         let stopped = Arc::new(AtomicBool::new(false));
-        let cannot = |error| Failure::Failed(format!("cannot wait for signals: {error}"));
-        for signal in [SIGINT, SIGTERM] {
-            let watch = || {
-                flag::register_conditional_shutdown(signal, 1, Arc::clone(&stopped))?;
-                flag::register(signal, Arc::clone(&stopped))
-            };
-            watch().map_err(cannot)?;
-        }
+        // Otherwise the first one would end it at once, for its folder's sake.
+        ending::take_over()?;
+        stop_by_signals(Arc::clone(&stopped))
+            .map_err(|error| Failure::Failed(format!("cannot wait for signals: {error}")))?;
         // Otherwise the kernel may wake this thread so late that it shows in the latencies of a steady rate.
         let _ = set_current_timer_slack(NonZeroU64::new(1));
         let (clock, next_tick_ns) = (Clock::start(), Cell::new(0));
@@ -143,6 +142,19 @@ impl Drop for Run {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// Has the first signal set this, and the second one end the program, as one does that asks for no order.
+fn stop_by_signals(stopped: Arc<AtomicBool>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGQUIT])?;
+    let work = move || {
+        for signal in signals.forever() {
+            if signal == SIGQUIT || stopped.swap(true, Ordering::Relaxed) {
+                ending::end_by(signal);
+            }
+        }
+    };
+    thread::Builder::new().name("stop".to_owned()).spawn(work).map(drop)
 }
 
 /// A bar on standard error, if that is a terminal. It moves when it is told to: a thread that moves it would be one

@@ -19,6 +19,7 @@ mod verdict;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process;
 
 use oicq::wire::server::Extensions;
 
@@ -26,10 +27,11 @@ use self::crowd::Crowd;
 use self::plan::{Act, Event, Pace, Plan, Step, What};
 use self::sample::{Mark, Sample, Sampler};
 use self::upkeep::{News, Upkeep};
-use self::verdict::Measured;
+use self::verdict::{Capacity, Measured};
 use super::Started;
 use super::run::Run;
 use super::users::{Door, allow_files};
+use super::watch::{Sample as Processor, Watch, Work};
 use crate::failure::{Failure, print};
 use crate::options::Format;
 
@@ -69,10 +71,10 @@ pub(crate) struct Options {
 pub(crate) fn measure(options: &Options) -> Result<(), Failure> {
     options.plot.as_deref().map_or(Ok(()), super::plot::check)?;
     let measured = Run::until_stopped(options.patience_ns, |run| soak(run, options))?;
-    if let Some(file) = &options.plot {
-        plot::draw(file, &measured)?;
-    }
-    print(&report::render(options.format, &measured))?;
+    // Neither is lost for the other.
+    let printed = print(&report::render(options.format, &measured));
+    options.plot.as_deref().map_or(Ok(()), |file| plot::draw(file, &measured))?;
+    printed?;
     match measured.failed().first() {
         None => Ok(()),
         Some(first) => Err(Failure::Failed(format!("soak: {first}"))),
@@ -89,15 +91,24 @@ fn soak(run: &Run, options: &Options) -> Result<Measured, Failure> {
     // From here on, being told to stop leads to the end, and not into it.
     let calm = run.to_its_end();
     let crowd = Crowd::new(&calm, address, &numbers)?;
-    let mut soak = Soak { run, crowd, upkeep, options, samples: Vec::new(), marks: Vec::new() };
+    let (samples, marks) = (Vec::new(), Vec::new());
+    let mut soak = Soak { run, crowd, upkeep, options, begun_ns: 0, samples, marks };
     soak.befriend()?;
     let capacity = match options.rate {
         Some(_) => None,
         None => Some(soak.capacity()?),
     };
-    let rate = options.rate.or(capacity.map(|all| all * SHARE / 100)).unwrap_or(1).max(1);
-    let elapsed_ns = soak.load(rate)?;
-    soak.fetch()?;
+    let share = capacity.map(|all| all.rate * SHARE / 100);
+    let rate = options.rate.or(share).unwrap_or(1).max(1);
+    soak.begun_ns = run.ns();
+    let loaded = soak.load(rate);
+    let elapsed_ns = run.ns() - soak.begun_ns;
+    // What has gone wrong under load is to be looked at with all that was measured until then.
+    match loaded.and_then(|()| soak.fetch()) {
+        Ok(()) => {}
+        Err(Failure::ClosedPipe) => return Err(Failure::ClosedPipe),
+        Err(failure) => soak.crowd.books.ledger.told_of_the_run(failure.words()),
+    }
     soak.finish(capacity, rate, elapsed_ns)
 }
 
@@ -108,6 +119,8 @@ struct Soak<'a> {
     crowd: Crowd<'a>,
     upkeep: Upkeep,
     options: &'a Options,
+    /// When the load began.
+    begun_ns: u64,
     samples: Vec<Sample>,
     marks: Vec<(u64, Mark)>,
 }
@@ -143,28 +156,32 @@ impl Soak<'_> {
     }
 
     /// How many acts the server answers in a second, where each user has some under way all the time.
-    fn capacity(&mut self) -> Result<u64, Failure> {
+    fn capacity(&mut self) -> Result<Capacity, Failure> {
         let seconds = (CAPACITY_WARM_UP_NS + CAPACITY_NS) / 1_000_000_000;
         self.run.doing("finding out what the server can do".to_owned(), seconds);
         let users = self.options.users;
         let mut plan = Plan::new(!self.options.seed, users, 1, Pace::of(u64::MAX));
-        let begun_ns = self.run.ns();
+        let (begun_ns, watch) = (self.run.ns(), self.upkeep.watch());
         let mut measured_from = None;
         loop {
             let now = self.run.ns();
             self.run.look(now)?;
             self.run.done((now - begun_ns) / 1_000_000_000);
             let answered = self.crowd.books.answered;
-            let (from_ns, before) = match measured_from {
-                None if now < begun_ns + CAPACITY_WARM_UP_NS => (now, answered),
-                None => *measured_from.insert((now, answered)),
+            let here = || (now, answered, watch.sample(now));
+            let (from_ns, before, sample) = match measured_from {
+                None if now < begun_ns + CAPACITY_WARM_UP_NS => {
+                    (now, answered, Processor::default())
+                }
+                None => *measured_from.insert(here()),
                 Some(from) => from,
             };
             if now >= from_ns + CAPACITY_NS {
                 let passed_ns = u128::from(now - from_ns);
                 let rate = u128::from(answered - before) * 1_000_000_000 / passed_ns;
+                let limit = Work::between(&sample, &watch.sample(now)).limit();
                 self.settle()?;
-                return Ok(u64::try_from(rate).unwrap_or(u64::MAX));
+                return Ok(Capacity { rate: u64::try_from(rate).unwrap_or(u64::MAX), limit });
             }
             while self.crowd.under_way < UNDER_WAY_EACH * users {
                 let (by, act) = plan.act(0);
@@ -174,11 +191,11 @@ impl Soak<'_> {
         }
     }
 
-    /// The run itself; how long it was.
-    fn load(&mut self, rate: u64) -> Result<u64, Failure> {
+    /// The run itself.
+    fn load(&mut self, rate: u64) -> Result<(), Failure> {
         let length_ns = self.options.length_ns;
         let mut plan = Plan::new(self.options.seed, self.options.users, rate, Pace::of(length_ns));
-        let begun_ns = self.run.ns();
+        let begun_ns = self.begun_ns;
         self.crowd.books.window.clear();
         self.crowd.books.arrivals = 0;
         let mut sampler = Sampler::begin(begun_ns, self.upkeep.watch());
@@ -188,30 +205,31 @@ impl Soak<'_> {
             self.run.tick(now);
             let passed_ns = now - begun_ns;
             if self.run.is_stopped() || passed_ns >= length_ns || self.upkeep.is_gone() {
-                return Ok(passed_ns);
+                return Ok(());
             }
             for _ in 0..AT_ONCE {
                 if plan.due_ns() > passed_ns {
                     break;
                 }
-                self.step(plan.step(), begun_ns)?;
+                self.step(plan.step())?;
             }
             let wait_ns =
                 (begun_ns + plan.due_ns()).min(sampler.due_ns()).saturating_sub(self.run.ns());
             self.crowd.turn(wait_ns.min(TURN_NS))?;
             if self.run.ns() >= sampler.due_ns() {
                 self.run.done(passed_ns / 1_000_000_000);
-                self.keep_up(begun_ns, Some(&mut sampler));
+                self.keep_up(Some(&mut sampler));
                 let sample = sampler.look(self.run.ns(), &mut self.crowd, &self.upkeep);
                 self.say(&report::second(&sample))?;
                 self.samples.push(sample);
             } else if !self.upkeep.is_up() {
-                self.keep_up(begun_ns, Some(&mut sampler));
+                self.keep_up(Some(&mut sampler));
             }
         }
     }
 
-    fn step(&mut self, step: Step, begun_ns: u64) -> Result<(), Failure> {
+    fn step(&mut self, step: Step) -> Result<(), Failure> {
+        let begun_ns = self.begun_ns;
         let at_ns = begun_ns + step.due_ns;
         match step.what {
             What::Act { by, act } => self.crowd.act(by, act, at_ns),
@@ -223,7 +241,7 @@ impl Soak<'_> {
             }
             What::Event(Event::Registers) => self.crowd.register()?,
             What::Event(Event::Restarts { kill }) if self.upkeep.is_up() => {
-                self.upkeep.restart(kill);
+                self.upkeep.restart(kill, self.run.ns());
                 self.mark(step.due_ns, if kill { Mark::Kill } else { Mark::Stop })?;
             }
             What::Event(Event::Restarts { .. }) => {}
@@ -233,7 +251,7 @@ impl Soak<'_> {
     }
 
     /// Sees to the server and to a compaction.
-    fn keep_up(&mut self, begun_ns: u64, mut sampler: Option<&mut Sampler>) {
+    fn keep_up(&mut self, mut sampler: Option<&mut Sampler>) {
         for news in self.upkeep.look(&self.run.to_its_end()) {
             let now = self.run.ns();
             match news {
@@ -243,13 +261,13 @@ impl Soak<'_> {
                         sampler.server_started(now, self.upkeep.watch());
                     }
                     // Whether anybody reads it changes nothing of the run.
-                    let _ = self.mark(now - begun_ns, Mark::Started);
+                    let _ = self.mark(now - self.begun_ns, Mark::Started);
                 }
                 News::Compacted => {
                     let bytes = self.upkeep.bytes();
-                    let _ = self.mark(now - begun_ns, Mark::Compacted { bytes });
+                    let _ = self.mark(now - self.begun_ns, Mark::Compacted { bytes });
                 }
-                News::Wrong(words) => self.crowd.books.ledger.told(words),
+                News::Wrong(words) => self.crowd.books.ledger.told_of_the_run(words),
             }
         }
     }
@@ -269,13 +287,12 @@ impl Soak<'_> {
     /// Everybody comes back, logs in once more, and fetches what waits: what is missing then is lost.
     fn fetch(&mut self) -> Result<(), Failure> {
         self.run.doing("fetching what waits".to_owned(), 0);
-        let begun_ns = self.run.ns();
         let mut has_asked = false;
-        let mut last_ns = begun_ns;
+        let mut last_ns = self.run.ns();
         loop {
             let now = self.run.ns();
             self.run.tick(now);
-            self.keep_up(begun_ns, None);
+            self.keep_up(None);
             if self.upkeep.is_gone() {
                 return Ok(());
             }
@@ -302,7 +319,7 @@ impl Soak<'_> {
                         self.crowd.people(),
                         self.crowd.under_way
                     );
-                    self.crowd.books.ledger.told(words);
+                    self.crowd.books.ledger.told_of_the_run(words);
                 }
                 return Ok(());
             }
@@ -311,16 +328,16 @@ impl Soak<'_> {
 
     fn finish(
         self,
-        capacity: Option<u64>,
+        capacity: Option<Capacity>,
         rate: u64,
         elapsed_ns: u64,
     ) -> Result<Measured, Failure> {
-        let Self { run, crowd, upkeep, options, samples, marks } = self;
+        let Self { run, crowd, upkeep, options, samples, marks, .. } = self;
         run.doing("reading all of the log".to_owned(), 0);
         let (users, mut books) = (crowd.people(), crowd.into_books());
         books.ledger.close();
         let counts = upkeep.counts;
-        upkeep.end().into_iter().for_each(|words| books.ledger.told(words));
+        upkeep.end().into_iter().for_each(|words| books.ledger.told_of_the_run(words));
         Ok(Measured {
             seed: options.seed,
             users,
@@ -328,6 +345,7 @@ impl Soak<'_> {
             elapsed_ns,
             capacity,
             rate,
+            can_look: Watch::over(Some(process::id())).holds().is_some(),
             samples,
             marks,
             messages: books.ledger.counts,

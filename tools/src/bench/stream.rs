@@ -6,17 +6,21 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 
 /// Bytes of a buffer that a read of any stream finds room in: more than the largest packet that a client sends
 /// or a load expects.
 pub(crate) const ROOM_BYTES: usize = 128 << 10;
+
+/// Bytes that the kernel holds for a client that does not read.
+const NARROW_BYTES: usize = 16 << 10;
 
 /// Waits shorter than this end at their nanosecond, at the price of one more call of the system.
 const PRECISE_NS_MAX: u64 = 10_000_000;
@@ -106,6 +110,17 @@ impl Stream {
     pub(crate) fn set_listens(&mut self, listens: bool, poll: &Poll, key: usize) -> io::Result<()> {
         self.listens = listens;
         self.tell_interest(poll, key)
+    }
+
+    /// Takes nothing more of what comes, and lets the kernel hold little of it.
+    pub(crate) fn deafen(&mut self, poll: &Poll, key: usize) -> io::Result<()> {
+        sockopt::set_socket_recv_buffer_size(&self.socket, NARROW_BYTES)?;
+        self.set_listens(false, poll, key)
+    }
+
+    /// Closes it with a reset, whatever is under way.
+    pub(crate) fn reset(self) {
+        let _ = sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
     }
 
     fn tell_interest(&self, poll: &Poll, key: usize) -> io::Result<()> {

@@ -4,15 +4,13 @@
 //! attack settles.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use oicq::id::ServiceNumber;
 use oicq::limits::REGISTRATIONS;
 use oicq::wire::server::{Sign, SystemKind};
 use oicq::wire::{Code, Kind, Notice, Request, ServerPacket, cut_for_client};
-use rustix::net::sockopt;
 
 use crate::bench::stream::{Poll, ROOM_BYTES, Read, Stream};
 use crate::bench::users::{
@@ -31,8 +29,6 @@ const OUT_BYTES_MAX: usize = 256 << 10;
 const FETCH_AT_ONCE: usize = 64;
 /// Mail has all come when nothing comes for so long.
 const QUIET_NS: u64 = 300_000_000;
-/// Bytes that the kernel holds for a client that does not read.
-const NARROW_BYTES: usize = 16 << 10;
 
 /// What has become of the attackers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -75,8 +71,8 @@ pub(crate) struct Pool<'a> {
 struct End {
     stream: Stream,
     own: ServiceNumber,
-    /// The server has ended it.
-    is_over: bool,
+    /// When the attacker hangs up, once the server has ended it.
+    leaves_ns: Option<u64>,
 }
 
 impl<'a> Pool<'a> {
@@ -113,7 +109,7 @@ impl<'a> Pool<'a> {
 
     /// Keys of all sockets that the server has not ended.
     pub(crate) fn keys(&self) -> Vec<usize> {
-        let is_open = |end: &Option<End>| end.as_ref().is_some_and(|end| !end.is_over);
+        let is_open = |end: &Option<End>| end.as_ref().is_some_and(|end| end.leaves_ns.is_none());
         (0..self.ends.len()).filter(|key| is_open(&self.ends[*key])).collect()
     }
 
@@ -164,7 +160,7 @@ impl<'a> Pool<'a> {
     fn add(&mut self, stream: Stream, own: ServiceNumber) -> Result<Option<usize>, Failure> {
         let key = self.free.pop().unwrap_or(self.ends.len());
         self.poll.add(&stream.socket, key).map_err(|error| broken(DOING, &error))?;
-        let end = Some(End { stream, own, is_over: false });
+        let end = Some(End { stream, own, leaves_ns: None });
         match self.ends.get_mut(key) {
             Some(slot) => *slot = end,
             None => self.ends.push(end),
@@ -188,7 +184,7 @@ impl<'a> Pool<'a> {
     /// Sends bytes, which are so many packets; `false` where the server takes no more for now, or has ended it.
     pub(crate) fn say(&mut self, key: usize, bytes: &[u8], packets: u64) -> bool {
         let Some(end) = self.ends.get_mut(key).and_then(Option::as_mut) else { return false };
-        if end.is_over || end.stream.out.len() > OUT_BYTES_MAX {
+        if end.leaves_ns.is_some() || end.stream.out.len() > OUT_BYTES_MAX {
             return false;
         }
         self.counts.sent += packets;
@@ -200,10 +196,7 @@ impl<'a> Pool<'a> {
     /// Takes nothing more of what comes, and lets the kernel hold little of it.
     pub(crate) fn deafen(&mut self, key: usize) -> Result<(), Failure> {
         let Some(end) = self.ends.get_mut(key).and_then(Option::as_mut) else { return Ok(()) };
-        let deaf = sockopt::set_socket_recv_buffer_size(&end.stream.socket, NARROW_BYTES)
-            .map_err(io::Error::from)
-            .and_then(|()| end.stream.set_listens(false, &self.poll, key));
-        deaf.map_err(|error| broken(DOING, &error))
+        end.stream.deafen(&self.poll, key).map_err(|error| broken(DOING, &error))
     }
 
     /// Sends nothing more, and goes on reading.
@@ -223,7 +216,7 @@ impl<'a> Pool<'a> {
     /// Hangs up with a reset, whatever is under way.
     pub(crate) fn reset(&mut self, key: usize) {
         if let Some(end) = self.remove(key) {
-            let _ = sockopt::set_socket_linger(&end.stream.socket, Some(Duration::ZERO));
+            end.stream.reset();
             self.counts.hung_up += 1;
         }
     }
@@ -232,8 +225,10 @@ impl<'a> Pool<'a> {
     pub(crate) fn turn(&mut self, wait_ns: u64) -> Result<(), Failure> {
         let now = self.now_ns();
         self.door.run.look(now)?;
-        while self.ended.front().is_some_and(|(due, _)| *due <= now) {
-            if let Some((_, key)) = self.ended.pop_front() {
+        while let Some(&(due, key)) = self.ended.front().filter(|(due, _)| *due <= now) {
+            self.ended.pop_front();
+            // Where the attacker has hung up before, the key may be another's.
+            if self.ends[key].as_ref().is_some_and(|end| end.leaves_ns == Some(due)) {
                 self.remove(key);
             }
         }
@@ -296,7 +291,9 @@ impl<'a> Pool<'a> {
     }
 
     fn read(&mut self, key: usize) {
-        let Some(end) = self.ends[key].as_mut().filter(|end| !end.is_over) else { return };
+        let Some(end) = self.ends[key].as_mut().filter(|end| end.leaves_ns.is_none()) else {
+            return;
+        };
         match end.stream.read(&mut self.room) {
             Ok(Read::Bytes(count)) => {
                 let taken = self.counts.take(&self.room[..count]);
@@ -305,10 +302,11 @@ impl<'a> Pool<'a> {
             Ok(Read::Nothing) => {}
             Ok(Read::End) => {
                 self.counts.closed += 1;
-                end.is_over = true;
+                let leaves_ns = self.door.run.ns() + self.stays_ns;
+                end.leaves_ns = Some(leaves_ns);
                 // It would be reported again and again.
                 let _ = end.stream.set_listens(false, &self.poll, key);
-                self.ended.push_back((self.now_ns() + self.stays_ns, key));
+                self.ended.push_back((leaves_ns, key));
             }
             Err(error) => {
                 match error.kind() {
@@ -322,7 +320,6 @@ impl<'a> Pool<'a> {
 
     fn remove(&mut self, key: usize) -> Option<End> {
         let end = self.ends.get_mut(key)?.take()?;
-        self.ended.retain(|(_, ended)| !end.is_over || *ended != key);
         self.free.push(key);
         Some(end)
     }

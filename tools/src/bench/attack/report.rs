@@ -47,6 +47,10 @@ fn title(options: &Options, measured: &Measured) -> String {
 fn tables(measured: &Measured, paint: Paint) -> String {
     let tables = [honest(measured), held(measured), attackers(measured)];
     let mut text = tables.map(|table| table.render(paint)).join("\n");
+    if measured.held.is_memory_unjudged() {
+        text += "\nhow much of the memory afterwards is for what the attack has left to be kept is not known: \
+                 it is not judged\n";
+    }
     let failed = measured.verdict();
     text += if failed.is_empty() { "\npassed\n" } else { "\nfailed\n" };
     failed.iter().for_each(|words| text += &format!("  {words}\n"));
@@ -193,6 +197,8 @@ told: idle                         7
 passed
 ";
         assert_eq!(tables(&measured, Paint::NONE), expected);
+        measured.held.stored = None;
+        assert!(tables(&measured, Paint::NONE).contains("it is not judged"));
         measured.attacked.lost = Some("gone".to_owned());
         let text = tables(&measured, Paint::NONE);
         assert!(text.ends_with("\nfailed\n  beside the attack, a message: gone\n"), "{text}");

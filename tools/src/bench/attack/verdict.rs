@@ -31,6 +31,8 @@ pub(super) struct Leftovers {
     pub(super) before: Option<Holds>,
     pub(super) worst: Option<Holds>,
     pub(super) afterwards: Option<Holds>,
+    /// How it has ended, in words, where it was not in order.
+    pub(super) ended: Option<String>,
     /// Memory in bytes that the log alone makes it hold more than before; `None` where that is not known.
     pub(super) stored: Option<u64>,
     /// Memory in bytes that it may need at most beside what it held before; `None` where its options are not known.
@@ -38,6 +40,11 @@ pub(super) struct Leftovers {
 }
 
 impl Leftovers {
+    /// Whether memory was looked at afterwards, and it cannot be told how much of it is there to stay.
+    pub(super) const fn is_memory_unjudged(&self) -> bool {
+        self.afterwards.is_some() && self.stored.is_none()
+    }
+
     /// The most memory that it may hold, in bytes.
     pub(super) fn memory_max(&self) -> Option<u64> {
         let stored = self.stored.unwrap_or_default();
@@ -96,11 +103,19 @@ impl Measured {
             failed
                 .push(format!("{} bytes of memory at worst, at most {most} may be", worst.memory));
         }
-        let Leftovers { before: Some(before), afterwards: Some(now), .. } = self.held else {
+        failed.extend(self.held.ended.clone());
+        // Where it could not be looked at before, that tells nothing of it.
+        let Some(before) = self.held.before else { return failed };
+        let Some(now) = self.held.afterwards else {
+            if self.held.ended.is_none() {
+                failed.push("the server has ended: it cannot be looked at any more".to_owned());
+            }
             return failed;
         };
-        let stored = self.held.stored.unwrap_or_default();
-        if !is_back(now.memory.saturating_sub(stored), before.memory) {
+        // Where it is not known how much of it is for what is stored, it cannot be told what is left.
+        if let Some(stored) = self.held.stored
+            && !is_back(now.memory.saturating_sub(stored), before.memory)
+        {
             failed.push(format!(
                 "{} bytes of memory are left, {} were there before, {stored} more are stored",
                 now.memory, before.memory
@@ -139,6 +154,7 @@ pub(super) mod tests {
                 before: holds(10 << 20, 20),
                 worst: holds(20 << 20, 30),
                 afterwards: holds(10 << 20, 20),
+                ended: None,
                 stored: Some(1 << 20),
                 bound: Some(89 << 20),
             },
@@ -183,10 +199,10 @@ pub(super) mod tests {
         says(grown((11 << 20) + (10 << 20) / 100, 20), &[]);
         says(grown((11 << 20) + (10 << 20) / 100 + 1, 20), &["1048576 more are stored"]);
         let unknown = |measured: &mut Measured| {
+            grown(20 << 20, 21)(measured);
             measured.held.stored = None;
-            grown((10 << 20) + (10 << 20) / 100 + 1, 20)(measured);
         };
-        says(unknown, &["bytes of memory are left"]);
+        says(unknown, &["21 open files are left"]);
         let worst = |memory| {
             move |measured: &mut Measured| measured.held.worst = Some(Holds { memory, files: 20 })
         };
@@ -199,6 +215,19 @@ pub(super) mod tests {
 
     #[test]
     fn what_cannot_be_looked_at_does_not_fail() {
-        says(|measured| measured.held.afterwards = None, &[]);
+        let unseen = |measured: &mut Measured| {
+            let held = &mut measured.held;
+            (held.before, held.worst, held.afterwards) = (None, None, None);
+        };
+        says(unseen, &[]);
+    }
+
+    #[test]
+    fn a_server_that_has_ended_fails() {
+        says(|measured| measured.held.afterwards = None, &["the server has ended"]);
+        let ended = |measured: &mut Measured| {
+            measured.held.ended = Some("the server ended with signal 9".to_owned());
+        };
+        says(ended, &["the server ended with signal 9"]);
     }
 }

@@ -3,15 +3,12 @@
 //! Owns the sockets. What users say and hear stands in `person`; what they do when, in `plan`.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::time::Duration;
 
 use oicq::codec::profile::Profile;
 use oicq::id::ServiceNumber;
 use oicq::wire::client::Account;
 use oicq::wire::{Kind, Request, ServerPacket, cut_for_client};
-use rustix::net::sockopt;
 
 use super::person::{Books, Person, Stage};
 use super::plan::{Act, Leave};
@@ -27,8 +24,6 @@ const EVENTS: usize = 1_024;
 const AGAIN_NS: u64 = 50_000_000;
 /// Bytes that wait for a server that takes no more, above which nothing is added.
 const OUT_BYTES_MAX: usize = 256 << 10;
-/// Bytes that the system holds for somebody deaf.
-const NARROW_BYTES: usize = 16 << 10;
 /// Acts that wait for users to be in session, and answers that are waited for: far more than any pause makes.
 pub(super) const BEHIND_MAX: usize = 4_000_000;
 
@@ -149,7 +144,7 @@ impl<'a> Crowd<'a> {
             let _ = stream.flush(&self.poll, who);
         }
         if how == Leave::Reset {
-            let _ = sockopt::set_socket_linger(&stream.socket, Some(Duration::ZERO));
+            member.stream.take().into_iter().for_each(Stream::reset);
         } else if !member.person.is_extended {
             // What is on its way to it is read to its end, so that nothing is lost to it.
             let _ = stream.socket.shutdown(Shutdown::Write);
@@ -168,10 +163,7 @@ impl<'a> Crowd<'a> {
         else {
             return Ok(());
         };
-        let deaf = sockopt::set_socket_recv_buffer_size(&stream.socket, NARROW_BYTES)
-            .map_err(io::Error::from)
-            .and_then(|()| stream.set_listens(false, &self.poll, who));
-        deaf.map_err(|error| broken(DOING, &error))?;
+        stream.deafen(&self.poll, who).map_err(|error| broken(DOING, &error))?;
         member.is_deaf = true;
         self.returns.insert((until_ns, who));
         Ok(())

@@ -26,6 +26,8 @@ pub(super) struct Counts {
     pub(super) again: u64,
     /// Confirmed ones that the system had taken for a base client which then cut its connection, and that nobody read.
     pub(super) unread: u64,
+    /// How often a base client has cut its connection.
+    pub(super) cuts: u64,
     /// What may not be: lost, out of order, doubled, or unlike any that was sent.
     pub(super) faults: u64,
 }
@@ -77,7 +79,7 @@ pub(super) struct Ledger {
     pub(super) counts: Counts,
     /// Confirmed or not, and not arrived.
     waiting: u64,
-    /// What may not be, in words: the first ones.
+    /// What may not be, in words: of messages the first ones.
     pub(super) told: Vec<String>,
 }
 
@@ -147,6 +149,7 @@ impl Ledger {
     /// A base client has cut its connection: what its system had acknowledged by then counts as delivered, and was
     /// perhaps not read.
     pub(super) fn cut(&mut self, who: usize) {
+        self.counts.cuts += 1;
         for pair in &mut self.pairs[who * FRIENDS..][..FRIENDS] {
             pair.under_way.iter_mut().for_each(|entry| entry.may_be_unread = true);
         }
@@ -257,6 +260,12 @@ impl Ledger {
         if self.told.len() < TOLD_MAX {
             self.told.push(words);
         }
+    }
+
+    /// Something that may not be, and concerns the run itself: it is told however much else was.
+    pub(super) fn told_of_the_run(&mut self, words: String) {
+        self.counts.faults += 1;
+        self.told.push(words);
     }
 
     fn remove(&mut self, from: usize, to: usize, at: usize) -> Option<Entry> {
@@ -434,7 +443,8 @@ mod tests {
         ledger.sent(FROM, TO, letter(4));
         ledger.confirmed(FROM, TO, 4);
         assert_eq!(arrives(&mut ledger, 2), Arrival::First);
-        assert_eq!((ledger.counts.unread, ledger.counts.faults, ledger.missing()), (1, 0, 1));
+        let Counts { unread, cuts, faults, .. } = ledger.counts;
+        assert_eq!((unread, cuts, faults, ledger.missing()), (1, 1, 0, 1));
         ledger.close();
         assert!(fault(&ledger).contains("message 4 "));
     }
@@ -455,5 +465,7 @@ mod tests {
         (1..=100).for_each(|number| ledger.confirmed(FROM, TO, number));
         ledger.close();
         assert_eq!((ledger.counts.faults, ledger.told.len()), (100, TOLD_MAX));
+        ledger.told_of_the_run("the log is not whole".to_owned());
+        assert_eq!((ledger.counts.faults, ledger.told.len()), (101, TOLD_MAX + 1));
     }
 }

@@ -13,11 +13,13 @@ use plotters::prelude::*;
 use super::report::title;
 use super::sample::{Mark, Sample};
 use super::verdict::Measured;
-use crate::bench::plot::{COLORS, FONT, TITLE, key, write};
+use crate::bench::plot::{COLORS, FONT, key, write};
 use crate::failure::Failure;
 
 const WIDTH: u32 = 1_200;
 const PANEL_HEIGHT: u32 = 240;
+/// Smaller than other titles: a long one has to fit.
+const TITLE: (&str, u32) = ("sans-serif", 18);
 /// Whether a mark is of a sort.
 type IsMark = fn(Mark) -> bool;
 
@@ -103,10 +105,12 @@ pub(super) fn draw(file: &Path, measured: &Measured) -> Result<(), Failure> {
 }
 
 fn picture(svg: &mut String, measured: &Measured) -> Result<(), Box<dyn Error>> {
-    let height = PANEL_HEIGHT * PANELS.len() as u32 + 40;
+    let height = PANEL_HEIGHT * PANELS.len() as u32 + 60;
     let all = SVGBackend::with_string(svg, (WIDTH, height)).into_drawing_area();
     all.fill(&WHITE)?;
-    let areas = all.titled(&title(measured), TITLE)?.split_evenly((PANELS.len(), 1));
+    let [load, upkeep] = title(measured);
+    let panels = all.titled(&load, TITLE)?.titled(&upkeep, TITLE)?;
+    let areas = panels.split_evenly((PANELS.len(), 1));
     for (index, (panel, area)) in PANELS.iter().zip(&areas).enumerate() {
         draw_panel(panel, area, measured, index == 0)?;
     }
@@ -192,7 +196,9 @@ fn bytes(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::soak::verdict::Capacity;
     use crate::bench::soak::verdict::tests::stood;
+    use crate::bench::watch::Limit;
 
     #[test]
     fn every_panel_has_its_curves_and_every_mark_its_name() {
@@ -207,6 +213,19 @@ mod tests {
         }
         for word in ["killed", "stopped", "compacted", "minutes", "--seed 7", "</svg>"] {
             assert!(svg.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn the_longest_title_is_not_clipped() {
+        let mut measured = stood(|_, _| ());
+        (measured.users, measured.rate, measured.seed) = (18_000, 1_234_567, u64::MAX);
+        measured.elapsed_ns = 86_399_000_000_000;
+        measured.capacity = Some(Capacity { rate: 2_345_678, limit: Limit::Generator });
+        let em = f64::from(TITLE.1);
+        for line in title(&measured) {
+            let width = line.chars().count() as f64 * em * 0.6;
+            assert!(width < f64::from(WIDTH), "{line} is about {width} wide");
         }
     }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::sample::{Mark, Sample};
 use super::verdict::{Growth, Measured, What};
 use crate::bench::report::{Table, Took, many};
+use crate::bench::watch::Limit;
 use crate::options::Format;
 use crate::paint::Paint;
 
@@ -20,34 +21,49 @@ pub(super) fn render(format: Format, measured: &Measured) -> String {
     match format {
         Format::Json => format!("{}\n", object(measured)),
         Format::Text => {
-            format!("{}\n\n{}", title(measured), tables(measured, Paint::on(&io::stdout())))
+            let title = title(measured).join("\n");
+            format!("{title}\n\n{}", tables(measured, Paint::on(&io::stdout())))
         }
     }
 }
 
-/// What was done, in a line.
-pub(super) fn title(measured: &Measured) -> String {
+/// What was done: the load in a line, and what was done to the server in another.
+pub(super) fn title(measured: &Measured) -> [String; 2] {
     let Measured { users, rate, capacity, seed, elapsed_ns, upkeep, .. } = measured;
     let share = capacity.map_or_else(String::new, |capacity| {
-        format!(", of {} that it can do", HumanCount(capacity))
+        format!(", of {} {}", HumanCount(capacity.rate), could(capacity.limit))
     });
     let restarts =
         many(usize::try_from(upkeep.stops + upkeep.kills).unwrap_or(usize::MAX), "restart");
     let compactions = many(usize::try_from(upkeep.compactions).unwrap_or(usize::MAX), "compaction");
-    format!(
-        "{} of {}, {} requests a second{share}; {restarts}, {} of them killed, {compactions}; --seed {seed}",
-        show_time(elapsed_ns / 1_000_000_000 * 1_000),
-        many(*users, "user"),
-        HumanCount(*rate),
-        HumanCount(upkeep.kills),
-    )
+    let length = show_time(elapsed_ns / 1_000_000_000 * 1_000);
+    let (users, rate, kills) = (many(*users, "user"), HumanCount(*rate), HumanCount(upkeep.kills));
+    [
+        format!("{length} of {users}, {rate} requests a second{share}"),
+        format!("{restarts}, {kills} of them killed, {compactions}; --seed {seed}"),
+    ]
+}
+
+/// Who could do so much, and no more.
+const fn could(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Server => "that the server can do",
+        Limit::Generator => "that the load generator can do",
+        Limit::Both => "that the server and the load generator can do",
+        Limit::Waiting => "that can be done, with time left to both sides",
+        Limit::Unknown => "that can be done",
+    }
 }
 
 fn tables(measured: &Measured, paint: Paint) -> String {
     let tables = [messages(measured), others(measured), growths(measured)];
     let mut text = tables.map(|table| table.render(paint)).join("\n");
-    if What::ALL.into_iter().any(|what| measured.growth(what).is_none()) {
-        text += "\nwhat is missing above cannot be told of so short a run\n";
+    let unknown = What::ALL.into_iter();
+    let unknown: String = unknown
+        .filter_map(|what| Some(format!("  {}: {}\n", what.title(), measured.unknown(what)?)))
+        .collect();
+    if !unknown.is_empty() {
+        text += &format!("\nnot known\n{unknown}");
     }
     if measured.is_stopped {
         let length = show_time(measured.length_ns / 1_000_000);
@@ -82,6 +98,7 @@ fn others(measured: &Measured) -> Table {
     let mut table = Table::new("beside them", &["count"]);
     let mut row = |title: &str, count: u64| table.row(title, [HumanCount(count).to_string()]);
     row("logins", tally.logins);
+    row("connections that base clients cut", measured.messages.cuts);
     row("registrations", tally.registered);
     row("files that arrived", tally.files);
     tally.refusals.iter().for_each(|(code, count)| row(&format!("refused: {code}"), *count));
@@ -149,6 +166,8 @@ fn object(measured: &Measured) -> Value {
     let (counts, tally) = (&measured.messages, &measured.tally);
     let failed = measured.failed();
     let growths = What::ALL.into_iter().filter_map(|what| measured.growth(what));
+    let unknown =
+        What::ALL.map(|what| Some(format!("{}: {}", what.name(), measured.unknown(what)?)));
     json!({
         "what": "soak",
         "passed": failed.is_empty(),
@@ -157,7 +176,8 @@ fn object(measured: &Measured) -> Value {
         "seed": measured.seed,
         "users": measured.users,
         "elapsed_ns": measured.elapsed_ns,
-        "capacity": measured.capacity,
+        "capacity": measured.capacity.map(|capacity| capacity.rate),
+        "capacity_limit": measured.capacity.map(|capacity| capacity.limit.name()),
         "rate": measured.rate,
         "stops": measured.upkeep.stops,
         "kills": measured.upkeep.kills,
@@ -169,12 +189,14 @@ fn object(measured: &Measured) -> Value {
         "arrived": counts.arrived,
         "again": counts.again,
         "unread": counts.unread,
+        "cuts": counts.cuts,
         "faults": counts.faults,
         "logins": tally.logins,
         "registered": tally.registered,
         "files": tally.files,
         "refusals": tally.refusals,
         "closed": tally.closed,
+        "unknown": unknown.into_iter().flatten().collect::<Vec<_>>(),
         "growth": growths.map(|growth| growth_object(&growth)).collect::<Vec<_>>(),
     })
 }
@@ -212,14 +234,15 @@ arrived again, as they may                               0
 unread by base clients that cut their connections        0
 lost, doubled, out of order, or wrong otherwise          0
 
-beside them            count
-logins                   300
-registrations              0
-files that arrived         0
-refused: mailbox-full  1,234
+beside them                        count
+logins                               300
+connections that base clients cut      0
+registrations                          0
+files that arrived                     0
+refused: mailbox-full              1,234
 
 what may not grow                  median   growth     allowed
-memory beyond what is stored    19.90 MiB      0 B    8.00 MiB
+memory beyond what is stored    19.96 MiB      0 B    3.99 MiB
 open files beyond connections        20.0      0.0         8.0
 bytes on disk, compacted       300.00 MiB      0 B  256.00 MiB
 median time of a message          1.00 ms  0.00 µs     1.00 ms
@@ -231,8 +254,8 @@ passed
         measured.faults.push("one is lost".to_owned());
         (measured.is_stopped, measured.elapsed_ns) = (true, 1_000_000_000);
         let text = tables(&measured, Paint::NONE);
-        assert!(text.contains("cannot be told of so short a run"), "{text}");
-        assert!(text.contains("ended before its 10min were over"), "{text}");
+        assert!(text.contains("  bytes on disk, compacted: the run was too short\n"), "{text}");
+        assert!(text.contains("ended before its 20min were over"), "{text}");
         assert!(text.ends_with("\nfailed\n  one is lost\n"), "{text}");
     }
 
@@ -250,12 +273,13 @@ passed
     }
 
     #[test]
-    fn a_line_says_how_to_do_it_again() {
-        let title = title(&stood(|_, _| ()));
+    fn two_lines_say_what_was_done_and_how_to_do_it_again() {
         assert_eq!(
-            title,
-            "10min of 100 users, 1,000 requests a second, of 1,250 that it can do; 5 restarts, 3 of them killed, \
-             19 compactions; --seed 7"
+            title(&stood(|_, _| ())),
+            [
+                "20min of 100 users, 1,000 requests a second, of 1,250 that the server can do",
+                "5 restarts, 3 of them killed, 19 compactions; --seed 7",
+            ]
         );
     }
 }

@@ -5,14 +5,14 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::bench::child::{BECOME, Child, Limits};
+use crate::bench::child::{Child, Limits, does_not_end, store, tied};
 use crate::bench::run::Run;
 use crate::bench::watch::Watch;
 use crate::failure::Failure;
@@ -23,8 +23,8 @@ pub(super) struct Upkeep {
     options: Vec<OsString>,
     folder: PathBuf,
     server: Option<Child>,
-    /// The signal that it was sent, and is to end by.
-    ending: Option<Signal>,
+    /// The signal that it was sent, and is to end by, and when.
+    ending: Option<(Signal, u64)>,
     compaction: Option<Compaction>,
     pub(super) counts: Counts,
 }
@@ -93,11 +93,11 @@ impl Upkeep {
     }
 
     /// Ends the server, in order or by force. It starts again once it has ended. Does nothing where that is so already.
-    pub(super) fn restart(&mut self, kill: bool) {
+    pub(super) fn restart(&mut self, kill: bool, now_ns: u64) {
         let Some(server) = self.server.as_ref().filter(|_| self.ending.is_none()) else { return };
         let signal = if kill { Signal::KILL } else { Signal::TERM };
         server.signal(signal);
-        self.ending = Some(signal);
+        self.ending = Some((signal, now_ns));
         *(if kill { &mut self.counts.kills } else { &mut self.counts.stops }) += 1;
     }
 
@@ -107,12 +107,8 @@ impl Upkeep {
             return Ok(());
         }
         let cannot = |error| Failure::Failed(format!("cannot start a compaction: {error}"));
-        let own = env::current_exe().map_err(cannot)?;
-        let mut command = Command::new(&own);
-        // It ends with this process, however that ends.
-        command.args(["bench", BECOME]).arg(process::id().to_string()).arg(&own);
-        command.arg("compact").arg(self.store());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut command = self.tool("compact").map_err(cannot)?;
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         self.compaction = Some(Compaction(command.spawn().map_err(cannot)?));
         Ok(())
     }
@@ -122,12 +118,22 @@ impl Upkeep {
         let mut news = Vec::new();
         if let Some(ended) = self.compaction.as_mut().and_then(Compaction::ended) {
             self.compaction = None;
-            self.counts.compactions += 1;
+            self.counts.compactions += u64::from(ended.is_none());
             news.push(ended.map_or(News::Compacted, News::Wrong));
         }
-        let Some(status) = self.server.as_mut().and_then(Child::ended) else { return news };
+        let Some(server) = &mut self.server else { return news };
+        let Some(status) = server.ended() else {
+            if let Some((Signal::TERM, since_ns)) = self.ending
+                && run.ns() > since_ns.saturating_add(run.patience_ns)
+            {
+                server.signal(Signal::KILL);
+                self.ending = Some((Signal::KILL, run.ns()));
+                news.push(News::Wrong(format!("the server {}", does_not_end(run.patience_ns))));
+            }
+            return news;
+        };
         self.server = None;
-        match self.ending.take() {
+        match self.ending.take().map(|(signal, _)| signal) {
             Some(Signal::KILL) => {}
             Some(_) if status.success() => {}
             Some(_) => {
@@ -153,12 +159,12 @@ impl Upkeep {
             let _ = compaction.0.wait();
             wrong.extend(compaction.ended().flatten());
         }
-        // It is stopped in order where it is dropped.
-        self.server = None;
-        let verified = env::current_exe().and_then(|own| {
-            Command::new(own).arg("verify").arg(self.store()).stdin(Stdio::null()).output()
-        });
-        match verified {
+        // One that was to end already was judged then, and was killed if it is still there.
+        let server = self.server.take().filter(|_| self.ending.is_none());
+        if let Some(Err(words)) = server.map(Child::stop) {
+            wrong.push(format!("in the end the server {words}"));
+        }
+        match self.tool("verify").and_then(|mut command| command.output()) {
             Ok(output) if output.status.success() => {}
             Ok(output) => {
                 let said = [output.stderr, output.stdout].concat();
@@ -171,11 +177,12 @@ impl Upkeep {
 
     /// Bytes of all files of the log.
     pub(super) fn bytes(&self) -> u64 {
-        bytes_of(&self.store())
+        bytes_of(&store(&self.folder))
     }
 
-    fn store(&self) -> PathBuf {
-        self.folder.join("store")
+    /// A command of this program upon the log.
+    fn tool(&self, name: &str) -> io::Result<Command> {
+        tied(&[env::current_exe()?.into(), name.into(), store(&self.folder).into()])
     }
 }
 
