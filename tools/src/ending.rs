@@ -3,8 +3,9 @@
 //! Owns these folders, and the signals that ask the program to end, from the first of either on. It never ends the
 //! program without one, and against SIGKILL it can do nothing.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use signal_hook::low_level::emulate_default_handler;
 use tempfile::TempDir;
 
 use crate::failure::Failure;
+use crate::private::FOLDER_MODE;
 
 /// The folders that there are.
 static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -31,7 +33,7 @@ static IS_ENDING: AtomicBool = AtomicBool::new(false);
 /// How often a folder is removed into which something may still be written.
 const TRIES: usize = 100;
 
-/// A folder of one's own, which goes when it is dropped, and when a signal ends the program.
+/// A folder of one's own, closed to other users, which goes when it is dropped, and when a signal ends the program.
 pub(crate) struct Temporary(Option<TempDir>);
 
 impl Temporary {
@@ -39,7 +41,8 @@ impl Temporary {
         watch()?;
         // No signal comes in between: whoever removes the folders has to wait for this.
         let mut folders = locked(&FOLDERS);
-        let made = tempfile::Builder::new().prefix("oicq-tools-").tempdir();
+        let mode = Permissions::from_mode(FOLDER_MODE);
+        let made = tempfile::Builder::new().prefix("oicq-tools-").permissions(mode).tempdir();
         let made = made.map_err(|error| {
             Failure::cannot("make", "a temporary folder (TMPDIR says where)", &error)
         })?;
@@ -141,6 +144,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_temporary_folder_is_closed_to_others_and_goes_when_it_is_dropped() {
+        let made = Temporary::new().unwrap();
+        let path = made.path().to_owned();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        drop(made);
+        assert!(!path.exists() && !locked(&FOLDERS).contains(&path));
+    }
 
     #[test]
     fn what_is_ignored_from_the_start_is_not_watched() {

@@ -19,6 +19,7 @@ mod options;
 mod pack;
 mod packets;
 mod paint;
+mod private;
 mod repair;
 mod replay;
 mod salvage;
