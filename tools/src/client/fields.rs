@@ -113,7 +113,8 @@ impl Changes {
         let mut changes = Self::default();
         for word in words {
             let (name, value) = word.split_once('=').ok_or_else(|| {
-                format!("{word:?} is no field, expected FIELD=VALUE with one of: {}", names())
+                // Not which word: it may be a password without its name.
+                format!("a word is no field, expected FIELD=VALUE with one of: {}", names())
             })?;
             changes.set(name, value, charset)?;
         }
