@@ -16,6 +16,7 @@ mod output;
 mod reconnect;
 mod replies;
 mod run;
+mod secrecy;
 mod seen;
 mod session;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use oicq::id::ServiceNumber;
 use oicq::wire::Kind;
 use oicq::wire::server::Extensions;
 
+use crate::echo;
 use crate::failure::Failure;
 use crate::options::{VERSION, answer, text, value};
 use commands::Command;
@@ -276,7 +278,7 @@ fn start(options: Options) -> Result<(), Failure> {
             .map_err(|error| Failure::Failed(format!("cannot use the terminal: {error}")))?;
         (asks, Output::terminal(printer, before))
     } else {
-        (input::start_plain(sender.clone()), Output::plain())
+        (input::start_plain(sender.clone())?, Output::plain())
     };
     let reconnect_ms = options.reconnect_ms.unwrap_or(if people { RECONNECT_MS } else { 0 });
     let mut runner = Runner {
@@ -306,7 +308,10 @@ fn start(options: Options) -> Result<(), Failure> {
     runner
         .start_connection(stream)
         .map_err(|error| Failure::Failed(format!("{}: {error}", options.server)))?;
-    runner.run()
+    let ended = runner.run();
+    // A password may still be awaited.
+    echo::put_back_for_good();
+    ended
 }
 
 fn read_password(path: &Path, charset: Charset) -> Result<SecretBuf, Failure> {

@@ -1,4 +1,5 @@
-//! How a signal ends the tools: as ever, but temporary folders go first, and so does a terminal that was taken over.
+//! How a signal ends the tools: as ever, but temporary folders go first, a terminal that was taken over is given back,
+//! and one whose echo is off shows again what is typed.
 //!
 //! Owns these folders, and the signals that ask the program to end, from the first of either on. It never ends the
 //! program without one, and against SIGKILL it can do nothing.
@@ -16,6 +17,7 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use tempfile::TempDir;
 
+use crate::echo;
 use crate::failure::Failure;
 use crate::private::FOLDER_MODE;
 
@@ -85,6 +87,7 @@ pub(crate) fn noted() -> Option<i32> {
 /// Ends the program as a signal does.
 pub(crate) fn end_by(signal: i32) {
     IS_ENDING.store(true, Ordering::SeqCst);
+    echo::put_back_for_good();
     let folders = locked(&FOLDERS);
     for folder in folders.iter() {
         // It may still be written into, until there is no more of it.
@@ -104,7 +107,7 @@ pub(crate) fn wait_if_ending() {
 }
 
 /// Begins to watch signals, once.
-fn watch() -> Result<(), Failure> {
+pub(crate) fn watch() -> Result<(), Failure> {
     let mut is_watched = locked(&IS_WATCHED);
     if !*is_watched {
         let watching = || -> io::Result<()> {

@@ -13,6 +13,7 @@ mod compact;
 mod diff;
 #[cfg(test)]
 mod documented;
+mod echo;
 mod ending;
 mod failure;
 mod options;
