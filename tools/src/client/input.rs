@@ -28,7 +28,7 @@ use crate::ending;
 use crate::failure::Failure;
 
 /// Room for a line. Only where that is too little, a line moves and leaves a part of itself in memory.
-const LINE_BYTES: usize = 4 << 10;
+pub(super) const LINE_BYTES: usize = 4 << 10;
 
 /// What the main thread acts on.
 #[derive(Debug)]
