@@ -291,7 +291,8 @@ impl Observer for Rewriter {
             Ok(kept) => {
                 let header = Header::new(log_id, run, first_step, seq, true);
                 let mut bytes = Vec::new();
-                let writer = Writer::begin(header, engine.settings(), &kept, &mut bytes);
+                let save = |out: &mut Vec<u8>| out.extend_from_slice(&kept);
+                let writer = Writer::begin(header, engine.settings(), save, &mut bytes);
                 let path = self.folder.join(file_name(first_step));
                 self.open = Some(Open { path, bytes, writer });
                 self.files += 1;
