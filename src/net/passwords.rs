@@ -15,6 +15,7 @@ use argon2::password_hash;
 use argon2::password_hash::phc::{self, Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use polling::Poller;
+use zeroize::Zeroize as _;
 
 use super::{ServerError, outside};
 use crate::cli::settings::Cost;
@@ -148,7 +149,7 @@ impl Hasher {
         let memory = &mut memory[..blocks];
         let hashed = hasher.hash_password_into_with_memory(password, salt, out, &mut *memory);
         // With what is left in it, passwords could be tried out at no cost.
-        memory.fill(Block::new());
+        memory.iter_mut().for_each(Block::zeroize);
         hashed?;
         Ok(Output::new(out)?)
     }
