@@ -15,6 +15,7 @@ use crate::limits::{
     THROTTLED_KEYS,
 };
 
+use super::buffer::SPARES_BYTES_MAX;
 use super::reports::REPORTS;
 
 /// What a growing list may take of memory for each byte that it holds.
@@ -78,7 +79,7 @@ impl Bound {
             + GROWTH * (REPORTS * READ_BYTES_PER_TURN) as u64
             + GROWTH * (PACKETS_PER_TURN * MESSAGE_BYTES) as u64;
         let operators = settings.operators.len() as u64;
-        let others = BUFFERS_BYTES_MAX as u64
+        let others = (BUFFERS_BYTES_MAX + SPARES_BYTES_MAX) as u64
             + turn
             + passwords
             + SEARCHES_AT_ONCE as u64 * SEARCH_BYTES
@@ -173,11 +174,11 @@ mod tests {
     #[test]
     fn the_bound_follows_from_the_options() {
         // Of 1,000 connections: 132 KiB each, of which 47 are for messages that were sent, and 43 for the recording. In
-        // MiB: 512 for what waits of all, 292 for a turn, 19 and 2 for passwords, 16 for searches, 96 for those who
+        // MiB: 512 for what waits of all and 4 for what waits next, 292 for a turn, 19 and 2 for passwords, 16 for searches, 96 for those who
         // tried too much, and 8.
         let connections = 1_000 * ((2 + 24 + 16) * 1_024 + 2 * 24 * 1_000 + 2 * (2_048 + 20_000));
         let turn = 2 * 2 * (16 + 1 + 8) + 2 * 64 + 2 * 32;
-        let others = (512 + turn + 19 + 2 + 16 + 96 + 8) * MIB;
+        let others = (512 + 4 + turn + 19 + 2 + 16 + 96 + 8) * MIB;
         assert_eq!(with(|_| ()), connections + others);
         // Each of the options counts for what it allows.
         assert_eq!(with(|it| it.max_connections += 10) - with(|_| ()), connections / 100);
