@@ -1,10 +1,10 @@
-//! How a signal ends the tools: as ever, but temporary folders go first, a terminal that was taken over is given back,
-//! and one whose echo is off shows again what is typed.
+//! How a signal ends the tools: as ever, but temporary folders and files that are half made go first, a terminal that
+//! was taken over is given back, and one whose echo is off shows again what is typed.
 //!
-//! Owns these folders, and the signals that ask the program to end, from the first of either on. It never ends the
+//! Owns these folders and files, and the signals that ask the program to end, from the first of either on. It never ends the
 //! program without one, and against SIGKILL it can do nothing.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,12 @@ use tempfile::TempDir;
 
 use crate::echo;
 use crate::failure::Failure;
-use crate::private::FOLDER_MODE;
+use crate::private::{self, FOLDER_MODE};
 
 /// The folders that there are.
 static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// The files that are being made.
+static FILES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// Whether signals are watched.
 static IS_WATCHED: Mutex<bool> = Mutex::new(false);
 /// Whether somebody takes note of signals and ends the program in good order.
@@ -66,6 +68,44 @@ impl Drop for Temporary {
     }
 }
 
+/// A file of one's own that is being made. It goes when this is dropped before it is whole, and when a signal ends the
+/// program.
+pub(crate) struct Unfinished {
+    path: PathBuf,
+    is_whole: bool,
+}
+
+impl Unfinished {
+    /// Makes it, to be written.
+    pub(crate) fn begin(
+        path: &Path,
+        cannot: impl FnOnce(io::Error) -> Failure,
+    ) -> Result<(Self, File), Failure> {
+        watch()?;
+        // No signal comes in between, as for folders.
+        let mut files = locked(&FILES);
+        let file = private::file(path).map_err(cannot)?;
+        files.push(path.to_owned());
+        Ok((Self { path: path.to_owned(), is_whole: false }, file))
+    }
+
+    /// It is whole, and stays.
+    pub(crate) fn keep(mut self) {
+        self.is_whole = true;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let mut files = locked(&FILES);
+        if !self.is_whole {
+            // What goes wrong here is not what is told: that is why it is not whole.
+            let _ = fs::remove_file(&self.path);
+        }
+        files.retain(|file| *file != self.path);
+    }
+}
+
 /// From now on SIGTERM, SIGINT and SIGQUIT are noted instead of obeyed. SIGHUP ends the program as ever: the terminal
 /// is gone, and the wait for its keys would not end.
 pub(crate) fn take_over() -> Result<(), Failure> {
@@ -88,14 +128,22 @@ pub(crate) fn noted() -> Option<i32> {
 pub(crate) fn end_by(signal: i32) {
     IS_ENDING.store(true, Ordering::SeqCst);
     echo::put_back_for_good();
-    let folders = locked(&FOLDERS);
-    for folder in folders.iter() {
-        // It may still be written into, until there is no more of it.
-        let _ = (0..TRIES).find(|_| fs::remove_dir_all(folder).is_ok() || !folder.exists());
-    }
+    // Nobody gets either any more, so that none is made behind this.
+    let (folders, files) = (locked(&FOLDERS), locked(&FILES));
+    remove(&folders, &files);
     // It fails for no signal that is watched.
     let _ = emulate_default_handler(signal);
     IS_ENDING.store(false, Ordering::SeqCst);
+}
+
+fn remove(folders: &[PathBuf], files: &[PathBuf]) {
+    for file in files {
+        let _ = fs::remove_file(file);
+    }
+    for folder in folders {
+        // It may still be written into, until there is no more of it.
+        let _ = (0..TRIES).find(|_| fs::remove_dir_all(folder).is_ok() || !folder.exists());
+    }
 }
 
 /// To be asked before the program ends by itself. Where a signal is ending it, what fails for want of the folders is
@@ -155,6 +203,34 @@ mod tests {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
         drop(made);
         assert!(!path.exists() && !locked(&FOLDERS).contains(&path));
+    }
+
+    #[test]
+    fn of_a_file_that_is_not_whole_nothing_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let begin = || Unfinished::begin(&path, |error| Failure::Failed(error.to_string()));
+        let (unfinished, _) = begin().unwrap();
+        assert!(path.exists() && locked(&FILES).contains(&path));
+        drop(unfinished);
+        assert!(!path.exists() && !locked(&FILES).contains(&path));
+        let (unfinished, _) = begin().unwrap();
+        unfinished.keep();
+        assert!(path.exists() && !locked(&FILES).contains(&path));
+        // What was there before is nobody's to remove.
+        assert!(begin().is_err() && path.exists() && !locked(&FILES).contains(&path));
+    }
+
+    #[test]
+    fn a_signal_removes_what_is_half_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let [inner, half, other] = ["inner", "half", "other"].map(|name| folder.path().join(name));
+        fs::create_dir(&inner).unwrap();
+        fs::write(inner.join("x"), "x").unwrap();
+        fs::write(&half, "x").unwrap();
+        fs::write(&other, "x").unwrap();
+        remove(&[inner.clone(), folder.path().join("gone")], std::slice::from_ref(&half));
+        assert_eq!([&inner, &half, &other].map(|path| path.exists()), [false, false, true]);
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Secrecy {
 
 impl ConditionalEventHandler for Secrecy {
     fn handle(&self, event: &Event, _: RepeatCount, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
-        let Some(key) = event.get(0).filter(|_| self.is_secret()) else { return None };
+        let key = event.get(0).filter(|_| self.is_secret())?;
         match effect(*key) {
             Effect::AsEver => None,
             Effect::Nothing => Some(Cmd::Noop),

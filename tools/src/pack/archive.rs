@@ -22,23 +22,20 @@ use oicq::black_box::{FOLDER, is_box_name};
 use oicq::log::format::{parse_base_name, parse_segment_name};
 use tar::{Archive, Builder, EntryType, Header};
 
-use crate::ending::Temporary;
+use crate::ending::{Temporary, Unfinished};
 use crate::failure::Failure;
 use crate::private;
 use crate::source::progress;
 
-/// Makes the archive of a folder; its bytes. Nothing is left of it where that fails.
+/// Makes the archive of a folder; its bytes. Nothing is left of it where that fails, or a signal comes.
 pub(super) fn write(folder: &Path, out: &Path) -> Result<u64, Failure> {
-    let file = private::file(out).map_err(|error| match error.kind() {
+    let (unfinished, file) = Unfinished::begin(out, |error| match error.kind() {
         io::ErrorKind::AlreadyExists => exists(out),
         _ => cannot_write(out, &error),
     })?;
-    let written = write_to(folder, file);
-    if written.is_err() {
-        // The failure that is told is the first one.
-        let _ = fs::remove_file(out);
-    }
-    written.map_err(|error| cannot_write(out, &error))
+    let bytes = write_to(folder, file).map_err(|error| cannot_write(out, &error))?;
+    unfinished.keep();
+    Ok(bytes)
 }
 
 /// The archive is not written over anything.
