@@ -92,7 +92,8 @@ impl Cost {
         self.is_within(PASSWORD_MEMORY_KIB_MAX, PASSWORD_WORK_KIB_MAX)
     }
 
-    /// Whether a server takes it on for a hash on record: with each wrong password, until the right one has it made anew.
+    /// Whether a server takes it on for a hash on record: with each wrong password, until the right one has it made
+    /// anew.
     #[must_use]
     pub fn is_bearable_on_record(self) -> bool {
         self.is_within(RECORDED_MEMORY_KIB_MAX, RECORDED_WORK_KIB_MAX)

@@ -173,9 +173,9 @@ mod tests {
 
     #[test]
     fn the_bound_follows_from_the_options() {
-        // Of 1,000 connections: 132 KiB each, of which 47 are for messages that were sent, and 43 for the recording. In
-        // MiB: 512 for what waits of all and 4 for what waits next, 292 for a turn, 19 and 2 for passwords, 16 for searches, 96 for those who
-        // tried too much, and 8.
+        // Of 1,000 connections: 132 KiB each, of which 47 are for messages that were sent, and 43 for the recording.
+        // In MiB: 512 for what waits of all and 4 for what waits next, 292 for a turn, 19 and 2 for passwords, 16 for
+        // searches, 96 for those who tried too much, and 8.
         let connections = 1_000 * ((2 + 24 + 16) * 1_024 + 2 * 24 * 1_000 + 2 * (2_048 + 20_000));
         let turn = 2 * 2 * (16 + 1 + 8) + 2 * 64 + 2 * 32;
         let others = (512 + 4 + turn + 19 + 2 + 16 + 96 + 8) * MIB;

@@ -1,8 +1,8 @@
 //! How a signal ends the tools: as ever, but temporary folders and files that are half made go first, a terminal that
 //! was taken over is given back, and one whose echo is off shows again what is typed.
 //!
-//! Owns these folders and files, and the signals that ask the program to end, from the first of either on. It never ends the
-//! program without one, and against SIGKILL it can do nothing.
+//! Owns these folders and files, and the signals that ask the program to end, from the first of either on. It never
+//! ends the program without one, and against SIGKILL it can do nothing.
 
 use std::fs::{self, File, Permissions};
 use std::io;
