@@ -1,5 +1,6 @@
 //! Command lines: what both programs share, and what the server is called with.
 
+pub mod core_dumps;
 pub mod options;
 pub mod page;
 mod parts;

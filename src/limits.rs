@@ -198,8 +198,8 @@ pub const PASSWORD_WORK_KIB_MAX: u64 = 1 << 20;
 /// the dearest that are recommended anywhere are 2 GiB (RFC 9106), and 1 GiB with 4 passes (libsodium). What is
 /// beyond that was made by nobody; a log that was tampered with shall not take the machine's memory.
 pub const RECORDED_MEMORY_KIB_MAX: u32 = 1 << 21;
-/// The most memory in KiB times passes that a hash on record may cost: some seconds, once for each user, whose hash is
-/// then made anew.
+/// The most memory in KiB times passes that a hash on record may cost: some seconds for each wrong password, as many as
+/// the limit of failed logins lets in, and for the first right one, with which the hash is made anew.
 pub const RECORDED_WORK_KIB_MAX: u64 = 1 << 22;
 
 /// Bytes of the latest input that are kept for replay, unless told otherwise: some minutes of a busy server,

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use oicq::cli::core_dumps;
 use oicq::cli::options::{Command, Serve, parse};
 use oicq::cli::page::terminal_width;
 use oicq::cli::progress::{Meter, Outlet};
 use oicq::net::{Server, ServerError};
-use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Done.
 const STATUS_DONE: u8 = 0;
@@ -48,10 +48,9 @@ fn run(serve: &Serve) -> Result<(), ServerError> {
     server.run()
 }
 
-/// A core dump would hold passwords that are being worked on, and what users write to each other.
+/// A server that may leave one serves all the same.
 fn leave_no_core() {
-    let limit = Rlimit { current: Some(0), maximum: Some(0) };
-    if let Err(error) = setrlimit(Resource::Core, limit) {
+    if let Err(error) = core_dumps::turn_off() {
         log::warn!("cannot turn off core dumps: {error}");
     }
 }

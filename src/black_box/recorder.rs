@@ -188,13 +188,11 @@ impl Recorder {
     fn begin(&mut self, engine: &Engine, now: MonoMillis) {
         self.charset = engine.settings().charset;
         self.now = now;
-        let mut kept = Vec::new();
-        engine.save(&mut kept);
         let Options { texts, log_id, run, .. } = self.options;
         let (first_step, seq) = (self.steps + 1, engine.state().last_seq());
         let header = Header::new(log_id, run, first_step, seq, texts == Texts::Blanked);
         let mut bytes = Vec::new();
-        self.writer = Writer::begin(header, engine.settings(), &kept, &mut bytes);
+        self.writer = Writer::begin(header, engine.settings(), |out| engine.save(out), &mut bytes);
         // What a pause has interrupted is taken up only where it is over.
         self.paused_until = None;
         match self.ring.begin(first_step, &bytes) {

@@ -3,7 +3,7 @@
 //! Owns the order of entries and the chain of checksums. It writes to no file: whoever asks for a chunk does that.
 
 use super::entry::{self, Answer};
-use super::format::{CHUNK_HEADER_LEN, Header, chained, seal};
+use super::format::{CHUNK_HEADER_LEN, HEADER_LEN, Header, chained, seal};
 use crate::codec::{Reader, Short};
 use crate::engine::{Foretold, Input, Output, Settings};
 use crate::id::{MonoMillis, Now, UnixMillis};
@@ -22,18 +22,25 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins a file, and appends what stands at its front. `kept` is what the engine [has
-    /// saved](crate::engine::Engine::save).
-    pub fn begin(mut header: Header, settings: &Settings, kept: &[u8], out: &mut Vec<u8>) -> Self {
-        let mut beginning = Vec::with_capacity(kept.len());
-        settings.write(&mut beginning);
-        beginning.extend_from_slice(kept);
+    /// Begins a file, and appends what stands at its front. `save` appends what the engine
+    /// [saves](crate::engine::Engine::save): there is no more than one copy of that, which many sessions make large.
+    pub fn begin(
+        mut header: Header,
+        settings: &Settings,
+        save: impl FnOnce(&mut Vec<u8>),
+        out: &mut Vec<u8>,
+    ) -> Self {
+        let start = out.len();
+        out.extend_from_slice(&[0; HEADER_LEN]);
+        settings.write(out);
+        let saved_from = out.len();
+        save(out);
+        let beginning = &out[start + HEADER_LEN..];
         header.kept_len = u32::try_from(beginning.len()).unwrap_or(u32::MAX);
-        let checksum = chained(header.seed(), &[&beginning]);
-        out.extend_from_slice(&header.encode());
-        out.extend_from_slice(&beginning);
+        let checksum = chained(header.seed(), &[beginning]);
+        let now = kept_at(&out[saved_from..]).unwrap_or_default();
+        out[start..start + HEADER_LEN].copy_from_slice(&header.encode());
         out.extend_from_slice(&checksum.to_be_bytes());
-        let now = kept_at(kept).unwrap_or_default();
         Self { now, checksum, chunk: vec![0; CHUNK_HEADER_LEN] }
     }
 

@@ -92,9 +92,10 @@ impl Cost {
         self.is_within(PASSWORD_MEMORY_KIB_MAX, PASSWORD_WORK_KIB_MAX)
     }
 
-    /// Whether a server takes it on for a hash on record, which it compares with once and makes anew.
+    /// Whether a server takes it on for a hash on record: with each wrong password, until the right one has it made
+    /// anew.
     #[must_use]
-    pub fn is_bearable_once(self) -> bool {
+    pub fn is_bearable_on_record(self) -> bool {
         self.is_within(RECORDED_MEMORY_KIB_MAX, RECORDED_WORK_KIB_MAX)
     }
 
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_hash_on_record_may_be_as_dear_as_anybody_recommends() {
-        let is_bearable = |memory_kib, passes| Cost { memory_kib, passes }.is_bearable_once();
+        let is_bearable = |memory_kib, passes| Cost { memory_kib, passes }.is_bearable_on_record();
         assert!(is_bearable(1 << 21, 1) && is_bearable(1 << 20, 4) && is_bearable(8, 1 << 19));
         assert!(!is_bearable((1 << 21) + 1, 1) && !is_bearable(1 << 20, 5));
         assert!(!is_bearable(8, u32::MAX) && !is_bearable(u32::MAX, u32::MAX));

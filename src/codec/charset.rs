@@ -4,7 +4,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use encoding_rs::GB18030;
+use encoding_rs::{DecoderResult, GB18030};
+use zeroize::Zeroizing;
 
 /// The charset of a data folder and of all its clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -81,9 +82,7 @@ impl Charset {
         match self {
             Self::Utf8 => std::str::from_utf8(bytes).is_ok(),
             Self::Gb18030 => {
-                bytes.is_ascii()
-                    || GB18030.decode_without_bom_handling_and_without_replacement(bytes).is_some()
-                        && self.find_lone_80(bytes).is_none()
+                bytes.is_ascii() || is_gb18030(bytes) && self.find_lone_80(bytes).is_none()
             }
         }
     }
@@ -157,6 +156,21 @@ impl fmt::Display for Charset {
     }
 }
 
+/// Decoded a piece at a time: it may be a password, of which nothing stays in memory.
+fn is_gb18030(mut bytes: &[u8]) -> bool {
+    let mut decoder = GB18030.new_decoder_without_bom_handling();
+    let mut piece = Zeroizing::new([0; 256]);
+    loop {
+        let (result, read, _) =
+            decoder.decode_to_utf8_without_replacement(bytes, &mut *piece, true);
+        match result {
+            DecoderResult::InputEmpty => return true,
+            DecoderResult::Malformed(..) => return false,
+            DecoderResult::OutputFull => bytes = bytes.get(read..).unwrap_or_default(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +204,23 @@ mod tests {
         assert!(Charset::Utf8.is_text("你好".as_bytes(), Breaks::Refused));
         assert!(!Charset::Utf8.is_text(b"\xC4\xE3\xBA\xC3", Breaks::Refused));
         assert!(Charset::Gb18030.is_text(b"\xC4\xE3\xBA\xC3", Breaks::Refused));
+    }
+
+    #[test]
+    fn a_long_text_is_looked_at_whole_wherever_its_characters_end() {
+        let gb18030 = Charset::Gb18030;
+        for before in 0..5 {
+            let text = "x".repeat(before) + &"密码\u{1F600}".repeat(60);
+            let bytes = gb18030.encode(&text);
+            let mut at = 0;
+            for cut in 0..=bytes.len() {
+                let is_whole = cut == at;
+                assert_eq!(gb18030.is_text(&bytes[..cut], Breaks::Refused), is_whole, "{cut}");
+                if is_whole {
+                    at += gb18030.char_len(&bytes[cut..]);
+                }
+            }
+        }
     }
 
     #[test]

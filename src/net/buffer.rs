@@ -6,8 +6,9 @@
 
 use zeroize::Zeroize as _;
 
-/// The spare memory that is kept for the next buffers, in vectors.
+/// The spare memory that is kept for the next buffers, in vectors, and in bytes at most.
 const SPARES: usize = 64;
+pub(super) const SPARES_BYTES_MAX: usize = SPARES * SPARE_BYTES_MAX;
 /// Larger memory is given back to the system.
 const SPARE_BYTES_MAX: usize = 64 * 1_024;
 /// Taken bytes are cut off when they are at least this many, and half of all.
@@ -102,8 +103,8 @@ impl Buffer {
         let before = self.held();
         if before == 0 {
             self.bytes = spares.spares.pop().unwrap_or_default();
-        } else if self.is_secret && before - self.bytes.len() < bytes.len() {
-            self.move_to((self.len() + bytes.len()).max(before * 2));
+        } else if before - self.bytes.len() < bytes.len() {
+            self.make_room(bytes.len());
         }
         self.bytes.extend_from_slice(bytes);
         spares.grown(before, self.held());
@@ -147,6 +148,18 @@ impl Buffer {
             spares.spares.push(bytes);
         } else {
             spares.shrunk(bytes.capacity(), 0);
+        }
+    }
+
+    /// Makes room for more bytes than there is room for. A large buffer grows by a quarter: twice as much as waits
+    /// would count against its connection, and everybody.
+    fn make_room(&mut self, more: usize) {
+        let held = self.held();
+        let step = if held > SPARE_BYTES_MAX { held / 4 } else { held };
+        if self.is_secret {
+            self.move_to((self.len() + more).max(held + step));
+        } else {
+            self.bytes.reserve_exact(more.max(held + step - self.bytes.len()));
         }
     }
 
@@ -208,6 +221,26 @@ mod tests {
         two.clear(&mut spares);
         assert!(spares.spares.is_empty(), "much memory goes back");
         assert_eq!((spares.held(), spares.take_freed(), spares.take_freed()), (0, held, 0));
+    }
+
+    #[test]
+    fn a_large_buffer_holds_little_more_than_what_waits() {
+        for is_secret in [false, true] {
+            let (mut buffer, mut spares) = (Buffer::default(), Spares::default());
+            if is_secret {
+                buffer.keep_secret();
+            }
+            let mut moved = 0;
+            while buffer.len() < 8 << 20 {
+                let held = buffer.held();
+                buffer.push(&[1; 1_000], &mut spares);
+                moved += usize::from(buffer.held() != held);
+                let most = (buffer.len() + buffer.len() / 4 + 1_000).max(2 * SPARE_BYTES_MAX);
+                assert!(buffer.held() <= most, "{} for {}", buffer.held(), buffer.len());
+                assert_eq!(spares.held(), buffer.held());
+            }
+            assert!(moved < 50, "it moves each time");
+        }
     }
 
     #[test]

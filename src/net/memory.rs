@@ -15,6 +15,7 @@ use crate::limits::{
     THROTTLED_KEYS,
 };
 
+use super::buffer::SPARES_BYTES_MAX;
 use super::reports::REPORTS;
 
 /// What a growing list may take of memory for each byte that it holds.
@@ -23,12 +24,16 @@ const GROWTH: u64 = 2;
 const CONNECTION_BYTES: u64 = 2 << 10;
 /// A message that was sent and not acknowledged, in bytes.
 const SENT_BYTES: u64 = 24;
+/// The same where a file of the recording begins, and what else it says of a connection, a search statement among it.
+const RECORDED_SENT_BYTES: u64 = 20;
+const RECORDED_CONNECTION_BYTES: u64 = 2 << 10;
 /// What a search statement takes that is understood, in bytes: the shortest conditions are of some 6 bytes.
 const QUERY_BYTES: u64 = 24 << 10;
 /// What a search takes that is under way, in bytes: the users found, with all that they are sorted by.
 const SEARCH_BYTES: u64 = 256 << 10;
-/// A message that an operator is still to be sent, in bytes.
+/// A message that an operator is still to be sent, in bytes, and where a file of the recording begins.
 const MONITORED_BYTES: u64 = 40;
+const RECORDED_MONITORED_BYTES: u64 = 20;
 /// What is remembered of one who has tried too much, in bytes, and how many of such memories there are.
 const THROTTLED_BYTES: u64 = 512;
 const THROTTLES: u64 = 3;
@@ -57,22 +62,28 @@ impl Bound {
         let dear_kib = if recorded_kib > cost_kib { recorded_kib } else { 0 };
         let passwords = (u64::from(cost_kib) + u64::from(dear_kib)) * 1_024
             + PASSWORDS_WAITING as u64 * u64::from(CONTENT_BYTES_BEFORE_LOGIN);
+        let mailbox = u64::from(settings.mailbox_messages);
+        // The beginning of a file of the recording is put together in memory.
+        let is_recorded = u64::from(options.black_box_bytes > 0);
+        let recorded = is_recorded * (RECORDED_CONNECTION_BYTES + RECORDED_SENT_BYTES * mailbox);
+        let monitored = MONITORED_BYTES + is_recorded * RECORDED_MONITORED_BYTES;
         // A connection waits for one thing at a time; beside it messages are passed on to it in the turn at hand.
         let connection = CONNECTION_BYTES
             + QUERY_BYTES
             + GROWTH * MESSAGE_BYTES as u64
-            + GROWTH * SENT_BYTES * u64::from(settings.mailbox_messages);
+            + GROWTH * SENT_BYTES * mailbox
+            + GROWTH * recorded;
         // The output of a turn, and its copies for those whom it goes to, before the largest holders are looked for.
         let output = OUTBOX_BYTES_PER_TURN + COPIED_BYTES_PER_TURN + OUTPUT_BYTES_MAX;
         let turn = 2 * GROWTH * output as u64
             + GROWTH * (REPORTS * READ_BYTES_PER_TURN) as u64
             + GROWTH * (PACKETS_PER_TURN * MESSAGE_BYTES) as u64;
         let operators = settings.operators.len() as u64;
-        let others = BUFFERS_BYTES_MAX as u64
+        let others = (BUFFERS_BYTES_MAX + SPARES_BYTES_MAX) as u64
             + turn
             + passwords
             + SEARCHES_AT_ONCE as u64 * SEARCH_BYTES
-            + operators * GROWTH * MONITORED_WAITING as u64 * MONITORED_BYTES
+            + operators * GROWTH * MONITORED_WAITING as u64 * monitored
             + THROTTLES * THROTTLED_KEYS as u64 * THROTTLED_BYTES
             + FIXED_BYTES;
         Self { connections, bytes: connections.saturating_mul(connection).saturating_add(others) }
@@ -162,17 +173,23 @@ mod tests {
 
     #[test]
     fn the_bound_follows_from_the_options() {
-        // Of 1,000 connections: 89 KiB each, of which 47 are for messages that were sent. In MiB: 512 for what waits
-        // of all, 292 for a turn, 19 and 2 for passwords, 16 for searches, 96 for those who tried too much, and 8.
-        let connections = 1_000 * ((2 + 24 + 16) * 1_024 + 2 * 24 * 1_000);
+        // Of 1,000 connections: 132 KiB each, of which 47 are for messages that were sent, and 43 for the recording.
+        // In MiB: 512 for what waits of all and 4 for what waits next, 292 for a turn, 19 and 2 for passwords, 16 for
+        // searches, 96 for those who tried too much, and 8.
+        let connections = 1_000 * ((2 + 24 + 16) * 1_024 + 2 * 24 * 1_000 + 2 * (2_048 + 20_000));
         let turn = 2 * 2 * (16 + 1 + 8) + 2 * 64 + 2 * 32;
-        let others = (512 + turn + 19 + 2 + 16 + 96 + 8) * MIB;
+        let others = (512 + 4 + turn + 19 + 2 + 16 + 96 + 8) * MIB;
         assert_eq!(with(|_| ()), connections + others);
         // Each of the options counts for what it allows.
         assert_eq!(with(|it| it.max_connections += 10) - with(|_| ()), connections / 100);
-        assert_eq!(with(|it| it.mailbox_messages += 1) - with(|_| ()), 48 * 1_000);
+        assert_eq!(with(|it| it.mailbox_messages += 1) - with(|_| ()), (48 + 40) * 1_000);
         let operators = |it: &mut Settings| it.operators = [ServiceNumber::FIRST].into();
-        assert_eq!(with(operators) - with(|_| ()), 20 * MIB);
+        assert_eq!(with(operators) - with(|_| ()), (20 + 10) * MIB);
+        let unrecorded = bound(|options| {
+            options.settings.max_connections = 968;
+            options.black_box_bytes = 0;
+        });
+        assert_eq!(with(|_| ()) - unrecorded.bytes, 1_000 * 2 * (2_048 + 20_000));
         let dear = Cost { memory_kib: 64 << 10, passes: 1 };
         let more = bound(|options| options.password_cost = dear).bytes - bound(|_| ()).bytes;
         assert_eq!(more, (64 - 19) * MIB);

@@ -15,6 +15,7 @@ use argon2::password_hash;
 use argon2::password_hash::phc::{self, Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use polling::Poller;
+use zeroize::Zeroize as _;
 
 use super::{ServerError, outside};
 use crate::cli::settings::Cost;
@@ -148,7 +149,7 @@ impl Hasher {
         let memory = &mut memory[..blocks];
         let hashed = hasher.hash_password_into_with_memory(password, salt, out, &mut *memory);
         // With what is left in it, passwords could be tried out at no cost.
-        memory.fill(Block::new());
+        memory.iter_mut().for_each(Block::zeroize);
         hashed?;
         Ok(Output::new(out)?)
     }
@@ -157,7 +158,9 @@ impl Hasher {
 struct Worker<H> {
     hasher: H,
     /// Compared with where there is no such user, and where there is none whose password it could be, so that
-    /// nobody can tell by the time that it takes. It shows what hashes cost now, too.
+    /// nobody can tell by the time that it takes: as far as the user's hash was made at the cost of now. Where the
+    /// cost has been changed, the time tells that there is a user who has not logged in since. It shows what hashes
+    /// cost now, too.
     nobody: PasswordHash,
 }
 
@@ -242,7 +245,7 @@ impl fmt::Display for Unusable {
             Self::Cost(Cost { memory_kib, passes }) => write!(
                 f,
                 "the hash on record would cost {memory_kib} KiB of memory and {passes} passes, more than a server \
-                 takes on even once"
+                 takes on"
             ),
         }
     }
@@ -253,7 +256,7 @@ impl fmt::Display for Unusable {
 fn usable(hash: &str) -> Result<Option<PasswordHash>, Unusable> {
     let hash = PasswordHash::new(hash).map_err(Unusable::Phc)?;
     let cost = cost_of(&hash).map_err(Unusable::Params)?;
-    if !cost.is_bearable_once() {
+    if !cost.is_bearable_on_record() {
         return Err(Unusable::Cost(cost));
     }
     let is_somebodys = |output: &Output| output.as_bytes().iter().any(|byte| *byte != 0);
@@ -292,7 +295,7 @@ impl OnRecord {
         for (way, users) in ways {
             let cost = PasswordHash::new(way).ok().and_then(|hash| cost_of(&hash).ok());
             match cost {
-                Some(cost) if cost.is_bearable_once() => {
+                Some(cost) if cost.is_bearable_on_record() => {
                     all.memory_kib_max = all.memory_kib_max.max(cost.memory_kib);
                 }
                 Some(_) => all.too_dear += users,

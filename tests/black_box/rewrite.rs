@@ -36,7 +36,8 @@ pub fn rewrite(file: &BoxFile, change: impl FnOnce(&mut Vec<Owned>)) {
     let Header { log_id, run, first_step, seq, is_blanked, .. } = file.header;
     let header = Header::new(log_id, run, first_step, seq, is_blanked);
     let mut bytes = Vec::new();
-    let mut writer = Writer::begin(header, &beginning.settings, &beginning.kept, &mut bytes);
+    let save = |out: &mut Vec<u8>| out.extend_from_slice(&beginning.kept);
+    let mut writer = Writer::begin(header, &beginning.settings, save, &mut bytes);
     for entry in &all {
         match entry {
             Owned::Input(held) => writer.input(&held.get()),

@@ -247,10 +247,10 @@ mod tests {
         let source = Source::open(Path::new("../data/golden/v1")).unwrap();
         let log_id = history(&source, BTreeSet::new(), &ProgressBar::hidden()).unwrap().log_id();
         let settings = Settings::default();
-        let (mut kept, mut bytes) = (Vec::new(), Vec::new());
-        Engine::new(settings.clone(), State::default()).save(&mut kept);
+        let mut bytes = Vec::new();
+        let engine = Engine::new(settings.clone(), State::default());
         let header = Header::new(log_id.unwrap(), UnixMillis(1), 17, Seq::ZERO, false);
-        let mut writer = Writer::begin(header, &settings, &kept, &mut bytes);
+        let mut writer = Writer::begin(header, &settings, |out| engine.save(out), &mut bytes);
         (0..3).for_each(|_| writer.input(&Input::Turn(Now::default())));
         writer.chunk(|chunk| bytes.extend_from_slice(chunk));
         let folder = tempfile::tempdir().unwrap();

@@ -16,6 +16,7 @@ mod output;
 mod reconnect;
 mod replies;
 mod run;
+mod secrecy;
 mod seen;
 mod session;
 #[cfg(test)]
@@ -23,13 +24,14 @@ mod testing;
 mod view;
 mod words;
 
-use std::fs;
-use std::io::{self, IsTerminal as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
 use lexopt::{Arg, ValueExt as _};
+use oicq::cli::core_dumps;
 use oicq::cli::page::{Page, Row, terminal_width};
 use oicq::cli::values::{parse_time, show_time};
 use oicq::codec::charset::Charset;
@@ -37,7 +39,9 @@ use oicq::codec::secret::SecretBuf;
 use oicq::id::ServiceNumber;
 use oicq::wire::Kind;
 use oicq::wire::server::Extensions;
+use zeroize::Zeroizing;
 
+use crate::echo;
 use crate::failure::Failure;
 use crate::options::{VERSION, answer, text, value};
 use commands::Command;
@@ -256,6 +260,9 @@ fn page() -> Page {
 }
 
 fn start(options: Options) -> Result<(), Failure> {
+    // Before there is a password to be found in one.
+    core_dumps::turn_off()
+        .map_err(|error| Failure::Failed(format!("cannot turn off core dumps: {error}")))?;
     let password =
         options.password_file.as_deref().map(|path| read_password(path, options.charset));
     let password = password.transpose()?;
@@ -276,7 +283,7 @@ fn start(options: Options) -> Result<(), Failure> {
             .map_err(|error| Failure::Failed(format!("cannot use the terminal: {error}")))?;
         (asks, Output::terminal(printer, before))
     } else {
-        (input::start_plain(sender.clone()), Output::plain())
+        (input::start_plain(sender.clone())?, Output::plain())
     };
     let reconnect_ms = options.reconnect_ms.unwrap_or(if people { RECONNECT_MS } else { 0 });
     let mut runner = Runner {
@@ -306,11 +313,16 @@ fn start(options: Options) -> Result<(), Failure> {
     runner
         .start_connection(stream)
         .map_err(|error| Failure::Failed(format!("{}: {error}", options.server)))?;
-    runner.run()
+    let ended = runner.run();
+    // A password may still be awaited.
+    echo::put_back_for_good();
+    ended
 }
 
 fn read_password(path: &Path, charset: Charset) -> Result<SecretBuf, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| {
+    let mut text = Zeroizing::new(String::with_capacity(input::LINE_BYTES));
+    let read = File::open(path).and_then(|mut file| file.read_to_string(&mut text));
+    read.map_err(|error| {
         Failure::cannot("read", format_args!("the password file {}", path.display()), &error)
     })?;
     Ok(fields::password(text.lines().next().unwrap_or_default(), charset))

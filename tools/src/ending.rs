@@ -1,11 +1,13 @@
-//! How a signal ends the tools: as ever, but temporary folders go first, and so does a terminal that was taken over.
+//! How a signal ends the tools: as ever, but temporary folders and files that are half made go first, a terminal that
+//! was taken over is given back, and one whose echo is off shows again what is typed.
 //!
-//! Owns these folders, and the signals that ask the program to end, from the first of either on. It never ends the
-//! program without one, and against SIGKILL it can do nothing.
+//! Owns these folders and files, and the signals that ask the program to end, from the first of either on. It never
+//! ends the program without one, and against SIGKILL it can do nothing.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,10 +18,14 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use tempfile::TempDir;
 
+use crate::echo;
 use crate::failure::Failure;
+use crate::private::{self, FOLDER_MODE};
 
 /// The folders that there are.
 static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// The files that are being made.
+static FILES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// Whether signals are watched.
 static IS_WATCHED: Mutex<bool> = Mutex::new(false);
 /// Whether somebody takes note of signals and ends the program in good order.
@@ -32,7 +38,7 @@ static IS_ENDING: AtomicBool = AtomicBool::new(false);
 /// How often a folder is removed into which something may still be written.
 const TRIES: usize = 100;
 
-/// A folder of one's own, which goes when it is dropped, and when a signal ends the program.
+/// A folder of one's own, closed to other users, which goes when it is dropped, and when a signal ends the program.
 pub(crate) struct Temporary(Option<TempDir>);
 
 impl Temporary {
@@ -51,7 +57,9 @@ impl Temporary {
         watch()?;
         // No signal comes in between: whoever removes the folders has to wait for this.
         let mut folders = locked(&FOLDERS);
-        let made = tempfile::Builder::new().prefix("oicq-tools-").tempdir_in(place);
+        let mode = Permissions::from_mode(FOLDER_MODE);
+        let made =
+            tempfile::Builder::new().prefix("oicq-tools-").permissions(mode).tempdir_in(place);
         let made = made.map_err(|error| cannot(&error))?;
         folders.push(made.path().to_owned());
         Ok(Self(Some(made)))
@@ -68,6 +76,44 @@ impl Drop for Temporary {
         let path = made.path().to_owned();
         drop(made);
         locked(&FOLDERS).retain(|folder| *folder != path);
+    }
+}
+
+/// A file of one's own that is being made. It goes when this is dropped before it is whole, and when a signal ends the
+/// program.
+pub(crate) struct Unfinished {
+    path: PathBuf,
+    is_whole: bool,
+}
+
+impl Unfinished {
+    /// Makes it, to be written.
+    pub(crate) fn begin(
+        path: &Path,
+        cannot: impl FnOnce(io::Error) -> Failure,
+    ) -> Result<(Self, File), Failure> {
+        watch()?;
+        // No signal comes in between, as for folders.
+        let mut files = locked(&FILES);
+        let file = private::file(path).map_err(cannot)?;
+        files.push(path.to_owned());
+        Ok((Self { path: path.to_owned(), is_whole: false }, file))
+    }
+
+    /// It is whole, and stays.
+    pub(crate) fn keep(mut self) {
+        self.is_whole = true;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let mut files = locked(&FILES);
+        if !self.is_whole {
+            // What goes wrong here is not what is told: that is why it is not whole.
+            let _ = fs::remove_file(&self.path);
+        }
+        files.retain(|file| *file != self.path);
     }
 }
 
@@ -92,14 +138,23 @@ pub(crate) fn noted() -> Option<i32> {
 /// Ends the program as a signal does.
 pub(crate) fn end_by(signal: i32) {
     IS_ENDING.store(true, Ordering::SeqCst);
-    let folders = locked(&FOLDERS);
-    for folder in folders.iter() {
-        // It may still be written into, until there is no more of it.
-        let _ = (0..TRIES).find(|_| fs::remove_dir_all(folder).is_ok() || !folder.exists());
-    }
+    echo::put_back_for_good();
+    // Nobody gets either any more, so that none is made behind this.
+    let (folders, files) = (locked(&FOLDERS), locked(&FILES));
+    remove(&folders, &files);
     // It fails for no signal that is watched.
     let _ = emulate_default_handler(signal);
     IS_ENDING.store(false, Ordering::SeqCst);
+}
+
+fn remove(folders: &[PathBuf], files: &[PathBuf]) {
+    for file in files {
+        let _ = fs::remove_file(file);
+    }
+    for folder in folders {
+        // It may still be written into, until there is no more of it.
+        let _ = (0..TRIES).find(|_| fs::remove_dir_all(folder).is_ok() || !folder.exists());
+    }
 }
 
 /// To be asked before the program ends by itself. Where a signal is ending it, what fails for want of the folders is
@@ -111,7 +166,7 @@ pub(crate) fn wait_if_ending() {
 }
 
 /// Begins to watch signals, once.
-fn watch() -> Result<(), Failure> {
+pub(crate) fn watch() -> Result<(), Failure> {
     let mut is_watched = locked(&IS_WATCHED);
     if !*is_watched {
         let watching = || -> io::Result<()> {
@@ -151,6 +206,43 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_temporary_folder_is_closed_to_others_and_goes_when_it_is_dropped() {
+        let made = Temporary::new().unwrap();
+        let path = made.path().to_owned();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        drop(made);
+        assert!(!path.exists() && !locked(&FOLDERS).contains(&path));
+    }
+
+    #[test]
+    fn of_a_file_that_is_not_whole_nothing_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let begin = || Unfinished::begin(&path, |error| Failure::Failed(error.to_string()));
+        let (unfinished, _) = begin().unwrap();
+        assert!(path.exists() && locked(&FILES).contains(&path));
+        drop(unfinished);
+        assert!(!path.exists() && !locked(&FILES).contains(&path));
+        let (unfinished, _) = begin().unwrap();
+        unfinished.keep();
+        assert!(path.exists() && !locked(&FILES).contains(&path));
+        // What was there before is nobody's to remove.
+        assert!(begin().is_err() && path.exists() && !locked(&FILES).contains(&path));
+    }
+
+    #[test]
+    fn a_signal_removes_what_is_half_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let [inner, half, other] = ["inner", "half", "other"].map(|name| folder.path().join(name));
+        fs::create_dir(&inner).unwrap();
+        fs::write(inner.join("x"), "x").unwrap();
+        fs::write(&half, "x").unwrap();
+        fs::write(&other, "x").unwrap();
+        remove(&[inner.clone(), folder.path().join("gone")], std::slice::from_ref(&half));
+        assert_eq!([&inner, &half, &other].map(|path| path.exists()), [false, false, true]);
+    }
 
     #[test]
     fn what_is_ignored_from_the_start_is_not_watched() {

@@ -13,12 +13,14 @@ mod compact;
 mod diff;
 #[cfg(test)]
 mod documented;
+mod echo;
 mod ending;
 mod failure;
 mod options;
 mod pack;
 mod packets;
 mod paint;
+mod private;
 mod repair;
 mod replay;
 mod salvage;

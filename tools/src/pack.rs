@@ -7,7 +7,6 @@ mod archive;
 mod log;
 mod redact;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use indicatif::BinaryBytes;
@@ -23,6 +22,7 @@ use crate::black_box::{history, unreplayed};
 use crate::ending::Temporary;
 use crate::failure::{Failure, print};
 use crate::options::{Format, places_and_format};
+use crate::private;
 use crate::source::{Source, failed, progress};
 
 pub(crate) use archive::unpack;
@@ -173,8 +173,8 @@ fn copy(source: &Source, to: &Path) -> Result<Packed, Failure> {
         let bytes = if is_needed { file.bytes().map_err(cannot)? } else { Vec::new() };
         if let (Some(name), false) = (file.path.file_name(), bytes.is_empty()) {
             let folder = to.join(FOLDER);
-            fs::create_dir_all(&folder).map_err(cannot)?;
-            fs::write(folder.join(name), bytes).map_err(cannot)?;
+            private::folder(&folder).map_err(cannot)?;
+            private::write(&folder.join(name), &bytes).map_err(cannot)?;
             files += 1;
         }
     }

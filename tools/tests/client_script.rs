@@ -122,6 +122,9 @@ fn a_line_that_is_no_command_ends_with_status_1_and_without_the_password() {
         errors(&output).starts_with("oicq-tools: line 2 of the commands: expected login NUMBER")
     );
     assert!(!errors(&output).contains("secret"));
+    let output = client("hunter22\n", &[]);
+    let error = "oicq-tools: line 1 of the commands: there is no such command; help lists them\n";
+    assert_eq!((output.status.code(), &*errors(&output)), (Some(1), error));
     let output = client("send 10002 x\n", &[]);
     assert!(errors(&output).contains("log in first"));
 }

@@ -59,7 +59,7 @@ const UNDER_WAY: usize = 65_536;
 const LOGIN_EVERY_NS: u64 = 500_000_000;
 /// The longest that one step of an attack waits for something to come.
 const TURN_NS: u64 = 5_000_000;
-/// How long the attack goes on before it is measured.
+/// How long the attack goes on at least before it is measured.
 const WARM_UP_NS: u64 = 1_000_000_000;
 /// Between two looks at what the server holds.
 const LOOK_EVERY_NS: u64 = 100_000_000;
@@ -275,12 +275,16 @@ fn attack(run: &Run, options: &Options) -> Result<Measured, Failure> {
     Ok(Measured { connections, in_peace, attacked, held, counts, open })
 }
 
-/// Attacks for a little while, which is not measured: what a server takes when it is first attacked it may keep, as it
-/// keeps what it has taken at its start.
+/// Attacks for as long as it will be measured, and a second at least: what a server takes when it is first attacked it
+/// may keep, as it keeps what it has taken at its start. The same once more must take nothing.
 fn warm_up(run: &Run, options: &Options, pool: &mut Pool<'_>, watch: Watch) -> Result<(), Failure> {
     run.doing(format!("{}, to warm up", options.sort.name()), 0);
     let before = settled(run, watch)?;
-    let until_ns = run.ns() + WARM_UP_NS;
+    let measured_ns = match options.length {
+        Length::Time { duration_ns, .. } => duration_ns,
+        Length::Messages(_) => 0,
+    };
+    let until_ns = run.ns().saturating_add(measured_ns.max(WARM_UP_NS));
     let mut attack = options.sort.make();
     attack.begin(pool)?;
     while run.ns() < until_ns {

@@ -11,6 +11,7 @@ use std::thread;
 
 use oicq::id::ServiceNumber;
 use oicq::wire::{ClientPacket, Kind, Request, cut_for_client};
+use zeroize::Zeroizing;
 
 use super::input::{FromConnection, Input, Packet};
 
@@ -22,10 +23,9 @@ const READ_BYTES: usize = 64 * 1_024;
 const CONTENT_BYTES_MAX: u32 = 8 << 20;
 
 /// What the writing thread is handed.
-#[derive(Debug)]
 pub(crate) enum ToServer {
-    /// A packet, encoded.
-    Packet(Vec<u8>),
+    /// A packet, encoded. It may hold a password.
+    Packet(Zeroizing<Vec<u8>>),
     /// A file that was accepted: its pieces go out whenever no packet waits.
     File(OutgoingFile),
     /// No more pieces to this number.

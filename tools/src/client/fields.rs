@@ -3,10 +3,15 @@
 //! Owns the names. Which values are allowed is the server's business: only what does not fit the field's
 //! width is refused here.
 
+use std::borrow::Cow;
+
 use oicq::codec::charset::Charset;
 use oicq::codec::profile::Profile;
 use oicq::codec::secret::{Secret, SecretBuf};
 use oicq::wire::client::Account;
+use zeroize::Zeroizing;
+
+use super::words::Word;
 
 /// What the server takes for "as before" in a change.
 const AUTHENTICATION_KEPT: u8 = 255;
@@ -109,11 +114,12 @@ impl std::fmt::Debug for Changes {
 
 impl Changes {
     /// Takes `name=value` words.
-    pub(crate) fn parse(words: &[String], charset: Charset) -> Result<Self, String> {
+    pub(crate) fn parse(words: &[Word], charset: Charset) -> Result<Self, String> {
         let mut changes = Self::default();
         for word in words {
             let (name, value) = word.split_once('=').ok_or_else(|| {
-                format!("{word:?} is no field, expected FIELD=VALUE with one of: {}", names())
+                // Not which word: it may be a password without its name.
+                format!("a word is no field, expected FIELD=VALUE with one of: {}", names())
             })?;
             changes.set(name, value, charset)?;
         }
@@ -202,7 +208,10 @@ impl Field {
 
 /// A password in the server's charset.
 pub(crate) fn password(text: &str, charset: Charset) -> SecretBuf {
-    Secret::new(&charset.encode(text)).to_owned()
+    match charset.encode(text) {
+        Cow::Borrowed(bytes) => Secret::new(bytes).to_owned(),
+        Cow::Owned(bytes) => Secret::new(&Zeroizing::new(bytes)).to_owned(),
+    }
 }
 
 /// The fields of a profile that say something, by name.
@@ -246,8 +255,8 @@ fn number(name: &str, text: &str, words: &[(&str, u16)], max: u16) -> Result<u16
 mod tests {
     use super::*;
 
-    fn words(text: &str) -> Vec<String> {
-        text.split(' ').map(str::to_owned).collect()
+    fn words(text: &str) -> Vec<Word> {
+        text.split(' ').map(|word| Word::new(word.to_owned())).collect()
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! what has been done, and a password is never taken for a command.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead as _};
+use std::fmt;
+use std::io::{self, BufRead as _, IsTerminal as _, StdinLock, Write as _};
 use std::net::TcpStream;
+use std::ops::Deref;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::thread;
 
@@ -16,15 +18,23 @@ use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::MemHistory;
 use rustyline::validate::Validator;
-use rustyline::{ColorMode, Config, Context, Editor, ExternalPrinter, Helper};
+use rustyline::{ColorMode, Config, Context, Editor, Event, EventHandler, ExternalPrinter, Helper};
+use zeroize::Zeroizing;
 
 use super::commands::COMMANDS;
+use super::secrecy::Secrecy;
+use crate::echo::Unseen;
+use crate::ending;
+use crate::failure::Failure;
+
+/// Room for a line. Only where that is too little, a line moves and leaves a part of itself in memory.
+pub(super) const LINE_BYTES: usize = 4 << 10;
 
 /// What the main thread acts on.
 #[derive(Debug)]
 pub(crate) enum Input {
     /// A line was entered.
-    Line(String),
+    Line(Line),
     /// The line that was being entered was given up.
     Interrupted,
     /// There are no more lines.
@@ -36,6 +46,23 @@ pub(crate) enum Input {
     Connection(u32, FromConnection),
     /// Another connection stands, or cannot be had.
     Reached(Result<TcpStream, String>),
+}
+
+/// A line as it was entered, which may be a password or hold one: it does not print itself, and is wiped in the end.
+pub(crate) struct Line(Zeroizing<String>);
+
+impl Deref for Line {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Line(..)")
+    }
 }
 
 /// What happens on a connection.
@@ -63,25 +90,55 @@ pub(crate) struct Packet {
 pub(crate) enum Ask {
     /// A command; on a terminal, behind this prompt.
     Line(String),
-    /// A password; on a terminal, behind this prompt, unseen and unremembered.
+    /// A password; where it is typed, behind this prompt, unseen and unremembered.
     Password(String),
 }
 
 /// Something that prints above the line that is being edited.
 pub(crate) type Printer = Box<dyn ExternalPrinter + Send>;
 
-/// Reads from standard input as it is.
-pub(crate) fn start_plain(inputs: SyncSender<Input>) -> Sender<Ask> {
+/// Reads from standard input as it is, be it typed.
+pub(crate) fn start_plain(inputs: SyncSender<Input>) -> Result<Sender<Ask>, Failure> {
+    let is_typed = io::stdin().is_terminal();
+    if is_typed {
+        // One that comes in the middle of a password must not leave the terminal without its echo.
+        ending::watch()?;
+    }
     let (asks, wanted) = channel();
     thread::spawn(move || {
-        let mut lines = io::stdin().lock().lines();
-        answer(&wanted, &inputs, |_| match lines.next() {
-            Some(Ok(line)) => Input::Line(line),
-            Some(Err(error)) => Input::Unreadable(error.to_string()),
-            None => Input::Ended,
+        let mut stdin = io::stdin().lock();
+        answer(&wanted, &inputs, |ask| match ask {
+            Ask::Password(prompt) if is_typed => read_unseen(&mut stdin, prompt),
+            _ => read_plain(&mut stdin),
         });
     });
-    asks
+    Ok(asks)
+}
+
+fn read_unseen(stdin: &mut StdinLock<'_>, prompt: &str) -> Input {
+    let unseen = match Unseen::begin() {
+        Ok(unseen) => unseen,
+        Err(error) => return Input::Unreadable(format!("a password would be seen: {error}")),
+    };
+    // Standard output is a script's. Where nobody sees the prompt, the password is awaited all the same.
+    let _ = io::stderr().write_all(prompt.as_bytes());
+    let input = read_plain(stdin);
+    drop(unseen);
+    input
+}
+
+fn read_plain(stdin: &mut StdinLock<'_>) -> Input {
+    let mut line = Zeroizing::new(String::with_capacity(LINE_BYTES));
+    match stdin.read_line(&mut line) {
+        Ok(0) => Input::Ended,
+        Ok(_) => {
+            let end = line.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+            let length = end.unwrap_or(&line).len();
+            line.truncate(length);
+            Input::Line(Line(line))
+        }
+        Err(error) => Input::Unreadable(error.to_string()),
+    }
 }
 
 /// Reads from the terminal, with editing, history and completion.
@@ -91,10 +148,12 @@ pub(crate) fn start_terminal(
     // The main thread may end while a line is being edited: what it cannot undo stays off.
     let config = Config::builder().bracketed_paste(false).color_mode(ColorMode::Forced).build();
     let mut editor = Editor::<Help, MemHistory>::with_history(config, MemHistory::new())?;
-    editor.set_helper(Some(Help::default()));
+    let secrecy = Secrecy::default();
+    editor.set_helper(Some(Help { secrecy: secrecy.clone() }));
+    editor.bind_sequence(Event::Any, EventHandler::Conditional(Box::new(secrecy.clone())));
     let printer = Box::new(editor.create_external_printer()?);
     let (asks, wanted) = channel();
-    thread::spawn(move || answer(&wanted, &inputs, |ask| read_line(&mut editor, ask)));
+    thread::spawn(move || answer(&wanted, &inputs, |ask| read_line(&mut editor, &secrecy, ask)));
     Ok((asks, printer))
 }
 
@@ -109,14 +168,12 @@ fn answer(wanted: &Receiver<Ask>, inputs: &SyncSender<Input>, mut read: impl FnM
     }
 }
 
-fn read_line(editor: &mut Editor<Help, MemHistory>, ask: &Ask) -> Input {
+fn read_line(editor: &mut Editor<Help, MemHistory>, secrecy: &Secrecy, ask: &Ask) -> Input {
     let (prompt, secret) = match ask {
         Ask::Line(prompt) => (prompt, false),
         Ask::Password(prompt) => (prompt, true),
     };
-    if let Some(help) = editor.helper_mut() {
-        help.secret = secret;
-    }
+    secrecy.set(secret);
     match editor.readline(prompt) {
         Ok(line) => {
             // A line with a password in it is not remembered either.
@@ -124,7 +181,7 @@ fn read_line(editor: &mut Editor<Help, MemHistory>, ask: &Ask) -> Input {
                 // History is a convenience: a line that does not get into it has been read all the same.
                 let _ = editor.add_history_entry(&line);
             }
-            Input::Line(line)
+            Input::Line(Line(Zeroizing::new(line)))
         }
         Err(ReadlineError::Interrupted) => Input::Interrupted,
         Err(ReadlineError::Eof) => Input::Ended,
@@ -133,9 +190,8 @@ fn read_line(editor: &mut Editor<Help, MemHistory>, ask: &Ask) -> Input {
 }
 
 /// What the editor knows of the language: the commands' names, and when nothing may be seen.
-#[derive(Default)]
 struct Help {
-    secret: bool,
+    secrecy: Secrecy,
 }
 
 impl Helper for Help {}
@@ -146,11 +202,14 @@ impl Validator for Help {}
 
 impl Highlighter for Help {
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
-        if self.secret { Cow::Owned(" ".repeat(line.chars().count())) } else { Cow::Borrowed(line) }
+        match self.secrecy.is_secret() {
+            true => Cow::Owned(" ".repeat(line.chars().count())),
+            false => Cow::Borrowed(line),
+        }
     }
 
     fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
-        self.secret && !matches!(kind, CmdKind::MoveCursor)
+        self.secrecy.is_secret() && !matches!(kind, CmdKind::MoveCursor)
     }
 }
 
@@ -164,7 +223,7 @@ impl Completer for Help {
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
         let typed = line.get(..position).unwrap_or_default();
-        Ok(if self.secret { (0, Vec::new()) } else { complete(typed) })
+        Ok(if self.secrecy.is_secret() { (0, Vec::new()) } else { complete(typed) })
     }
 }
 

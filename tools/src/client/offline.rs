@@ -114,7 +114,7 @@ impl Client {
     fn collect(&mut self) {
         while let Some(next) = self.session.poll_send() {
             match next {
-                ToServer::Packet(bytes) => self.sent.push(bytes),
+                ToServer::Packet(bytes) => self.sent.push(bytes.to_vec()),
                 ToServer::File(file) => self.files.push(file),
                 ToServer::StopFile(to) => self.files.retain(|file| file.to != to),
                 ToServer::StopFiles => self.files.clear(),

@@ -18,7 +18,7 @@ use super::connection::ToServer;
 use super::events::{Event, Pattern};
 use super::fields;
 use super::help;
-use super::input::{Ask, FromConnection, Input};
+use super::input::{Ask, FromConnection, Input, Line};
 use super::output::Output;
 use super::reconnect::Returning;
 use super::session::Session;
@@ -86,7 +86,7 @@ struct Lacking {
     line: usize,
     command: Command,
     /// What was entered the first time, where it is asked for twice.
-    first: Option<String>,
+    first: Option<Line>,
 }
 
 /// A `wait` that is not over.
@@ -182,7 +182,7 @@ impl Runner {
             Input::Line(line) => {
                 state.asked = false;
                 self.output.handle_line();
-                self.handle_line(&line)?;
+                self.handle_line(line)?;
             }
             Input::Interrupted => {
                 state.asked = false;
@@ -226,13 +226,13 @@ impl Runner {
         Ok(())
     }
 
-    fn handle_line(&mut self, line: &str) -> Result<(), Failure> {
+    fn handle_line(&mut self, line: Line) -> Result<(), Failure> {
         self.state.lines_read += 1;
         let number = self.state.lines_read;
         if let Some(lacking) = self.state.lacking.take() {
             return self.handle_password(lacking, line);
         }
-        match Command::parse(line, self.settings.charset) {
+        match Command::parse(&line, self.settings.charset) {
             Ok(Some(command)) => self.take_command(number, command),
             Ok(None) => {}
             Err(error) => self.complain(number, &error)?,
@@ -240,18 +240,18 @@ impl Runner {
         Ok(())
     }
 
-    /// A new user's password is asked for twice where it cannot be seen: a slip would lock them out.
-    fn handle_password(&mut self, lacking: Lacking, line: &str) -> Result<(), Failure> {
+    /// People are asked twice for a new user's password, which they do not see: a slip would lock them out.
+    fn handle_password(&mut self, lacking: Lacking, line: Line) -> Result<(), Failure> {
         let Lacking { line: number, command, first } = lacking;
         let twice = self.output.is_terminal() && matches!(command, Command::Register(_));
         match first {
             None if twice => {
-                let first = Some(line.to_owned());
+                let first = Some(line);
                 self.state.lacking = Some(Lacking { line: number, command, first });
             }
-            Some(first) if first != line => self.output.say("the two passwords differ")?,
+            Some(first) if *first != *line => self.output.say("the two passwords differ")?,
             _ => {
-                let password = fields::password(line, self.settings.charset);
+                let password = fields::password(&line, self.settings.charset);
                 self.state.queue.push_back((number, command.with_password(password)));
             }
         }

@@ -14,8 +14,10 @@ use oicq::codec::charset::Charset;
 use oicq::codec::packed::Moves;
 use oicq::codec::secret::SecretBuf;
 use oicq::id::{GroupNumber, Seq, ServiceNumber};
+use oicq::limits::{CONTENT_BYTES_BEFORE_LOGIN, HEADER_BYTES};
 use oicq::wire::server::{Extensions, GroupEntry};
 use oicq::wire::{ClientPacket, Kind, Request, RequestType};
+use zeroize::Zeroizing;
 
 use super::commands::{Command, GroupName};
 use super::connection::{OutgoingFile, ToServer};
@@ -502,7 +504,12 @@ impl Session {
 
     pub(super) fn encode(&mut self, own: ServiceNumber, request: &Request<'_>) {
         let own = if request.packet_type().has_own_number() { own } else { ServiceNumber::NONE };
-        let mut bytes = Vec::new();
+        // As much as a server takes from one who logs in or registers, so that no password is moved.
+        let capacity = match request.packet_type().has_password() {
+            true => HEADER_BYTES + CONTENT_BYTES_BEFORE_LOGIN as usize,
+            false => 0,
+        };
+        let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
         ClientPacket { own, request: *request }.encode(self.kind, &mut bytes);
         self.to_send.push_back(ToServer::Packet(bytes));
     }

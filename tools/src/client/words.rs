@@ -5,7 +5,12 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 use crate::show::is_unsafe;
+
+/// A word without its quotes, which may be a password or hold one: it is wiped in the end.
+pub(crate) type Word = Zeroizing<String>;
 
 /// A quoted word that cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,12 +63,13 @@ fn needs_escape(c: char) -> bool {
 
 /// The first word of `text`, without its quotes, and what follows it. Quotes may stand anywhere in a
 /// word: `city="New York"`.
-pub(crate) fn first_word(text: &str) -> Result<Option<(String, &str)>, WordError> {
+pub(crate) fn first_word(text: &str) -> Result<Option<(Word, &str)>, WordError> {
     let text = text.trim_start();
     if text.is_empty() {
         return Ok(None);
     }
-    let mut word = String::new();
+    // It never grows: none is longer than how it is written.
+    let mut word = Word::new(String::with_capacity(text.len()));
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
         match c {
@@ -106,7 +112,7 @@ fn escaped(chars: &mut std::str::CharIndices<'_>) -> Result<char, WordError> {
 }
 
 /// All words of `text`.
-pub(crate) fn all_words(mut text: &str) -> Result<Vec<String>, WordError> {
+pub(crate) fn all_words(mut text: &str) -> Result<Vec<Word>, WordError> {
     let mut words = Vec::new();
     while let Some((word, rest)) = first_word(text)? {
         words.push(word);
@@ -119,7 +125,7 @@ pub(crate) fn all_words(mut text: &str) -> Result<Vec<String>, WordError> {
 pub(crate) fn whole_text(text: &str) -> Result<String, WordError> {
     let text = text.trim();
     if text.starts_with('"') && ends_with_its_first_quote(text) {
-        return Ok(first_word(text)?.map(|(word, _)| word).unwrap_or_default());
+        return Ok(first_word(text)?.map(|(word, _)| String::clone(&word)).unwrap_or_default());
     }
     Ok(text.to_owned())
 }
@@ -159,7 +165,7 @@ mod tests {
         ] {
             let line = quoted(value);
             assert!(!line.chars().any(is_unsafe), "{line}");
-            assert_eq!(first_word(&line), Ok(Some((value.to_owned(), ""))), "{line}");
+            assert_eq!(first_word(&line), Ok(Some((Word::new(value.to_owned()), ""))), "{line}");
             assert_eq!(whole_text(&line).as_deref(), Ok(value));
         }
         assert_eq!(quoted("ann"), "ann");
@@ -169,8 +175,9 @@ mod tests {
     #[test]
     fn words_end_at_blanks_outside_of_quotes() {
         let words = all_words(r#"  a  b="c d"e  "f \"g\"" "#).unwrap();
+        let words: Vec<_> = words.iter().map(|word| word.as_str()).collect();
         assert_eq!(words, ["a", "b=c de", "f \"g\""]);
-        assert_eq!(all_words("").unwrap(), [""; 0]);
+        assert!(all_words("").unwrap().is_empty());
     }
 
     #[test]

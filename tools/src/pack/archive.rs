@@ -10,9 +10,8 @@
 //! unpacked. gzip checks the whole with a CRC-32, log and recording check themselves beyond that.
 
 use std::fmt::Display;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -23,24 +22,20 @@ use oicq::black_box::{FOLDER, is_box_name};
 use oicq::log::format::{parse_base_name, parse_segment_name};
 use tar::{Archive, Builder, EntryType, Header};
 
-use crate::ending::Temporary;
+use crate::ending::{Temporary, Unfinished};
 use crate::failure::Failure;
+use crate::private;
 use crate::source::progress;
 
-/// Makes the archive of a folder; its bytes. Nothing is left of it where that fails.
+/// Makes the archive of a folder; its bytes. Nothing is left of it where that fails, or a signal comes.
 pub(super) fn write(folder: &Path, out: &Path) -> Result<u64, Failure> {
-    let mut options = OpenOptions::new();
-    let opened = options.write(true).create_new(true).mode(0o600).open(out);
-    let file = opened.map_err(|error| match error.kind() {
+    let (unfinished, file) = Unfinished::begin(out, |error| match error.kind() {
         io::ErrorKind::AlreadyExists => exists(out),
         _ => cannot_write(out, &error),
     })?;
-    let written = write_to(folder, file);
-    if written.is_err() {
-        // The failure that is told is the first one.
-        let _ = fs::remove_file(out);
-    }
-    written.map_err(|error| cannot_write(out, &error))
+    let bytes = write_to(folder, file).map_err(|error| cannot_write(out, &error))?;
+    unfinished.keep();
+    Ok(bytes)
 }
 
 /// The archive is not written over anything.
@@ -140,11 +135,11 @@ fn unpack_to(file: &Path, folder: &Path) -> Result<(), Failure> {
             let (size, room) = (BinaryBytes(size), BinaryBytes(room));
             return Err(unwritten(&format_args!("it needs {size} more, and there are {room}")));
         }
-        let to = folder.join(path);
-        fs::create_dir_all(to.parent().unwrap_or(folder)).map_err(|error| unwritten(&error))?;
-        let mut options = OpenOptions::new();
-        let made = options.write(true).create_new(true).mode(0o600).open(to);
-        let mut made = made.map_err(|error| match error.kind() {
+        let to = folder.join(&path);
+        if path.parent() == Some(Path::new(FOLDER)) {
+            private::folder(&folder.join(FOLDER)).map_err(|error| unwritten(&error))?;
+        }
+        let mut made = private::file(&to).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => wrong(io::Error::other("a name stands in it twice")),
             _ => unwritten(&error),
         })?;
@@ -185,6 +180,7 @@ fn free_room(folder: &Path) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt as _;
 
     const LOG: &str = "00000000000000000001.log";
     const BOX: &str = "00000000000000000007.box";
@@ -209,6 +205,8 @@ mod tests {
         assert_eq!(fs::read(unpacked.path().join(LOG)).unwrap(), [7; 9_000]);
         assert_eq!(fs::read(unpacked.path().join(FOLDER).join(BOX)).unwrap(), b"steps");
         assert!(!unpacked.path().join("LOCK").exists());
+        let mode = |name: &str| fs::metadata(unpacked.path().join(name)).unwrap().mode() & 0o777;
+        assert_eq!([mode(""), mode(FOLDER), mode(LOG)], [0o700, 0o700, 0o600]);
         let path = unpacked.path().to_owned();
         drop(unpacked);
         assert!(!path.exists());

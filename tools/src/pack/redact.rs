@@ -5,7 +5,6 @@
 //! texts blanked; the log gets fillers too; and in the end the result is replayed itself.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +26,7 @@ use super::log::PackedLog;
 use super::{Packed, first_event, header};
 use crate::black_box::{frames, history, recording, run_through, unreplayed};
 use crate::failure::Failure;
+use crate::private;
 use crate::source::{Source, failed, progress};
 
 /// A search that never ends.
@@ -50,7 +50,7 @@ pub(super) fn pack(source: &Source, to: &Path) -> Result<Packed, Failure> {
         files: 0,
         failure: None,
     };
-    fs::create_dir(&rewriter.folder).map_err(|error| cannot_write(&rewriter.folder, &error))?;
+    private::folder(&rewriter.folder).map_err(|error| cannot_write(&rewriter.folder, &error))?;
     run_through(source, &recording, &mut rewriter)?;
     let (mut fillers, files) = rewriter.finish()?;
     let first = first_event(source, &recording, header.log_id)?;
@@ -244,7 +244,7 @@ impl Open {
     fn close(mut self) -> Result<(), Failure> {
         let bytes = &mut self.bytes;
         self.writer.chunk(|chunk| bytes.extend_from_slice(chunk));
-        fs::write(&self.path, bytes).map_err(|error| cannot_write(&self.path, &error))
+        private::write(&self.path, bytes).map_err(|error| cannot_write(&self.path, &error))
     }
 }
 
@@ -291,7 +291,8 @@ impl Observer for Rewriter {
             Ok(kept) => {
                 let header = Header::new(log_id, run, first_step, seq, true);
                 let mut bytes = Vec::new();
-                let writer = Writer::begin(header, engine.settings(), &kept, &mut bytes);
+                let save = |out: &mut Vec<u8>| out.extend_from_slice(&kept);
+                let writer = Writer::begin(header, engine.settings(), save, &mut bytes);
                 let path = self.folder.join(file_name(first_step));
                 self.open = Some(Open { path, bytes, writer });
                 self.files += 1;

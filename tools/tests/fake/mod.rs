@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use oicq::codec::profile::Profile;
 use oicq::id::{GroupNumber, Seq, ServiceNumber, UnixMillis};
@@ -259,6 +259,27 @@ impl Fake {
     }
 }
 
+/// Starts a fake server with these extensions, which takes one connection: its address, and what it knows in the end.
+pub fn start(has: Option<u32>) -> (String, JoinHandle<Server>) {
+    start_for(has, 1)
+}
+
+fn start_for(has: Option<u32>, connections: usize) -> (String, JoinHandle<Server>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let mut server = Server { has, ..Server::default() };
+        for _ in 1..connections {
+            server = Fake::serve(listener.accept().unwrap().0, server);
+        }
+        let (stream, _) = listener.accept().unwrap();
+        // Nobody is let in any more before the last connection ends.
+        drop(listener);
+        Fake::serve(stream, server)
+    });
+    (address, server)
+}
+
 /// Runs the client against a fake server without extensions, with this script as its standard input.
 pub fn client(script: &str, options: &[&str]) -> Output {
     client_of(Some(0), 1, script, options).0
@@ -272,18 +293,7 @@ pub fn client_of(
     script: &str,
     options: &[&str],
 ) -> (Output, Server) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let server = thread::spawn(move || {
-        let mut server = Server { has, ..Server::default() };
-        for _ in 1..connections {
-            server = Fake::serve(listener.accept().unwrap().0, server);
-        }
-        let (stream, _) = listener.accept().unwrap();
-        // Nobody is let in any more before the last connection ends.
-        drop(listener);
-        Fake::serve(stream, server)
-    });
+    let (address, server) = start_for(has, connections);
     let mut child = Command::new(env!("CARGO_BIN_EXE_oicq-tools"))
         .arg("client")
         .arg(&address)
