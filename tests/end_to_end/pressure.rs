@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -95,6 +95,12 @@ fn who_reads_slowly_but_steadily_is_not_closed() {
     assert!(sender.join().unwrap());
 }
 
+/// An offer of a file, and its end.
+fn offer_and_end(from: &Client, to: ServiceNumber) -> Vec<u8> {
+    let offer = from.bytes(Request::OfferFile { friend: to, name: &[b'x'; 255], length: 1 });
+    [offer, from.bytes(Request::AnswerFile { friend: to, allow: 0 })].concat()
+}
+
 /// Offers files and takes each offer back, from a thread that counts what the system has taken.
 fn offer_and_cancel(
     from: &Client,
@@ -102,8 +108,7 @@ fn offer_and_cancel(
     count: usize,
     taken: &Arc<AtomicUsize>,
 ) -> JoinHandle<bool> {
-    let mut pair = from.bytes(Request::OfferFile { friend: to, name: &[b'x'; 255], length: 1 });
-    pair.extend(from.bytes(Request::AnswerFile { friend: to, allow: 0 }));
+    let pair = offer_and_end(from, to);
     let (mut stream, taken) = (from.stream.try_clone().unwrap(), Arc::clone(taken));
     thread::spawn(move || {
         (0..count).all(|_| {
@@ -151,24 +156,29 @@ fn who_offers_to_somebody_who_reads_nothing_waits_as_long_as_that_one_may() {
     let server = Server::start(&["--slow-timeout", "4s", "--requests", "0"]);
     let (mut ann, mut bob) = (narrow_user(&server, "ann"), narrow_user(&server, "bob"));
     ann.befriend(&mut bob);
-    let taken = Arc::default();
-    let sender = offer_and_cancel(&bob, ann.own, 80_000, &taken);
-    let (mut stream, test) = (bob.stream.try_clone().unwrap(), bob.bytes(Request::Test));
-    let end = thread::spawn(move || {
-        assert!(held_back(&taken) < 80_000);
-        assert!(sender.join().unwrap());
+    // He goes on until the first of them is refused. All of them are more than the system takes before.
+    let is_refused = Arc::new(AtomicBool::new(false));
+    let pair = offer_and_end(&bob, ann.own);
+    let (mut stream, stop) = (bob.stream.try_clone().unwrap(), Arc::clone(&is_refused));
+    let test = bob.bytes(Request::Test);
+    let sender = thread::spawn(move || {
+        let mut most = 0..80_000;
+        while !stop.load(Ordering::SeqCst) && most.next().is_some() {
+            stream.write_all(&pair).unwrap();
+        }
         stream.write_all(&test).unwrap();
+        most.len()
     });
     // Ann is closed, and what is offered to her then is refused.
-    let (mut refused, mut got) = (0, bob.get());
+    let mut got = bob.get();
     while let Some((_, code, _)) = got.notice() {
         assert!([Code::NotOnline, Code::NoTransfer].contains(&code), "{got:?}");
-        refused += usize::from(code == Code::NotOnline);
+        is_refused.fetch_or(code == Code::NotOnline, Ordering::SeqCst);
         got = bob.get();
     }
     assert!(matches!(got.packet(), ServerPacket::Tested { .. }), "{got:?}");
-    assert!(refused > 0);
-    end.join().unwrap();
+    assert!(is_refused.load(Ordering::SeqCst));
+    assert!(sender.join().unwrap() > 0, "everything was taken before the first was refused");
 }
 
 #[test]

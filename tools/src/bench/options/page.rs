@@ -60,8 +60,8 @@ pub(super) fn page() -> Page {
              memory than its options allow (oicqd -v says how much), and afterwards has no more open \
              files and memory than before, but for 1 % and for what is stored meanwhile. (How much \
              memory that takes is known only of a server that is started: of another, memory is \
-             judged for attacks alone that leave nothing.) It is measured behind a second of the attack, \
-             to warm up. --connections says how many sockets attackers may have at once.",
+             judged for attacks alone that leave nothing.) It is measured behind as long an attack to \
+             warm up, a second at least. --connections says how many sockets attackers may have at once.",
         )
         .note(
             "A long run (--soak 60min) finds out what the server can do, and asks for 80 % of it (or for \
