@@ -514,7 +514,9 @@ impl Engine {
     ) {
         self.send_untold(connection);
         self.send_monitored(connection, host);
-        if self.peer(connection).is_some_and(|peer| matches!(peer.stage, Stage::Mail)) {
+        let has_mail = self.peer(connection).is_some_and(|peer| matches!(peer.stage, Stage::Mail));
+        // No message overtakes how its sender is seen.
+        if has_mail && !self.has_untold(connection) {
             self.send_mail(connection, encoded, host);
         }
     }

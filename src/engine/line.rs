@@ -86,7 +86,7 @@ impl Engine {
     }
 
     /// Whether a packet may say something to very many while what was said to others is still going out. It waits until
-    /// that is over: nobody accepts more of it than is delivered.
+    /// those have been told who stand in line by then: nobody accepts more of it than is delivered.
     #[must_use]
     pub fn waits_for_line(&self, connection: ConnectionId, frame: &Frame<'_>) -> bool {
         if self.line.is_empty() {

@@ -36,6 +36,8 @@ pub(super) struct Connections {
     /// They have input left of which nothing was taken in this turn, since it was long before it came to them: they
     /// come first in the next one.
     pub(super) passed_over: Vec<ConnectionId>,
+    /// What their next packets have waited for is over, and may begin again: they come before all others.
+    pub(super) resumed: Vec<ConnectionId>,
     /// They have input left that can be gone on with in the next turn.
     pub(super) resumable: Vec<ConnectionId>,
     /// They have a packet that may be for very many, and wait until those have been told who stood in line before.
@@ -66,6 +68,7 @@ impl Connections {
             held: Vec::new(),
             passed_over: Vec::new(),
             backlog: VecDeque::new(),
+            resumed: Vec::new(),
             resumable: Vec::new(),
             to_many: VecDeque::new(),
             roomy: VecDeque::new(),
@@ -123,6 +126,7 @@ impl Connections {
             held,
             backlog,
             passed_over,
+            resumed,
             resumable,
             to_many,
             roomy,
@@ -130,7 +134,7 @@ impl Connections {
             gone,
             ..
         } = self;
-        for list in [touched, addressed, held, passed_over, resumable, slow, gone] {
+        for list in [touched, addressed, held, passed_over, resumed, resumable, slow, gone] {
             list.shrink_to_fit();
         }
         for list in [backlog, to_many, roomy] {
@@ -174,7 +178,7 @@ impl Connections {
 
     /// Whether something is to be done that no event announces.
     pub(super) fn has_work(&self) -> bool {
-        let lists = [&self.passed_over, &self.resumable, &self.slow, &self.gone];
+        let lists = [&self.passed_over, &self.resumed, &self.resumable, &self.slow, &self.gone];
         let queues = [&self.backlog, &self.to_many, &self.roomy];
         lists.iter().any(|list| !list.is_empty()) || queues.iter().any(|queue| !queue.is_empty())
     }
@@ -294,7 +298,7 @@ impl Connections {
 
     /// How many there are of them.
     pub(super) const fn resumable_count(&self) -> usize {
-        self.passed_over.len() + self.resumable.len()
+        self.passed_over.len() + self.resumed.len() + self.resumable.len()
     }
 
     /// Leaves the connection's next packet where it is.
@@ -305,8 +309,11 @@ impl Connections {
             Pause::PassedOver => self.passed_over.push(id),
             Pause::Turn => self.resumable.push(id),
             Pause::Receiver(receiver) => {
-                if let Some(receiver) = self.get(receiver) {
-                    receiver.senders.push(id);
+                // Where it is over, whoever waits for it goes on when it is removed.
+                match self.slab.get_mut(receiver.0) {
+                    Some(receiver) if receiver.senders.last() == Some(&id) => {}
+                    Some(receiver) => receiver.senders.push(id),
+                    None => self.resumed.push(id),
                 }
             }
         }
@@ -392,7 +399,7 @@ impl Connections {
     /// Lets those go on who wait with a packet until there is room in this connection's output.
     pub(super) fn resume_senders(&mut self, id: ConnectionId) {
         if let Some(connection) = self.slab.get_mut(id.0) {
-            self.resumable.append(&mut connection.senders);
+            self.resumed.append(&mut connection.senders);
         }
     }
 
@@ -448,6 +455,8 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::engine::{Engine, Settings};
+    use crate::state::State;
 
     const KIB: usize = 1 << 10;
     const NOW: MonoMillis = MonoMillis(5);
@@ -506,6 +515,35 @@ mod tests {
         assert_eq!(connections.resumable_count(), 3);
         assert!(connections.take_resumable().eq([1, 3, 0].map(|index: usize| ids[index])));
         assert!(ids.iter().all(|id| connections.unpause(*id)));
+    }
+
+    #[test]
+    fn who_waits_for_the_line_is_taken_in_order_and_once_unless_it_is_over() {
+        let (mut connections, ids, _others) = connections(4);
+        let end = Engine::new(Settings::default(), State::default()).line_end();
+        for index in [1, 0, 1, 2, 3] {
+            connections.wait_for_line(ids[index], end);
+        }
+        assert_eq!(connections.poll_to_many(|_| false), None);
+        connections.remove(ids[1]);
+        connections.end_wait_for_line(ids[0]);
+        assert_eq!(connections.poll_to_many(|_| true), Some(ids[2]));
+        assert!(connections.get(ids[2]).unwrap().has_waited);
+        assert_eq!(connections.poll_to_many(|_| true), Some(ids[3]));
+        assert!(connections.poll_to_many(|_| true).is_none() && !connections.has_work());
+    }
+
+    #[test]
+    fn who_waits_for_a_receiver_that_is_over_goes_on_when_it_is_removed() {
+        let (mut connections, ids, _others) = connections(3);
+        connections.give_up(ids[1]);
+        connections.pause(ids[0], Pause::Receiver(ids[1]));
+        connections.pause(ids[0], Pause::Receiver(ids[1]));
+        assert!(connections.resumed.is_empty());
+        connections.remove(ids[1]);
+        assert_eq!(connections.resumed, [ids[0]]);
+        connections.pause(ids[2], Pause::Receiver(ids[1]));
+        assert_eq!(connections.resumed, [ids[0], ids[2]]);
     }
 
     #[test]

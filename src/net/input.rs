@@ -42,6 +42,7 @@ impl Server {
             (0..self.listeners.len()).for_each(|at| self.accept(at));
         }
         self.pace.begin(self.connections.resumable_count() + reports.iter().count());
+        self.go_on_with_resumed();
         // Those that have waited since an earlier turn come before those that have just been reported, and who may say
         // something to very many comes before those who might do so as well.
         let engine = &self.engine;
@@ -100,7 +101,8 @@ impl Server {
     pub(super) fn end_gone(&mut self) -> Vec<ConnectionId> {
         let mut gone = mem::take(&mut self.connections.gone);
         let mut ended = 0;
-        while ended < gone.len() && (ended == 0 || self.engine.posted() < POSTED_PER_TURN) {
+        let posted = self.engine.posted();
+        while ended < gone.len() && self.engine.posted() - posted < POSTED_PER_TURN {
             let id = gone[ended];
             ended += 1;
             ::log::debug!("connection {id} is over");
@@ -143,7 +145,7 @@ impl Server {
     /// Lists the connections that the engine has become ready for.
     pub(super) fn list_resumed(&mut self) {
         while let Some(id) = self.engine.poll_resumed() {
-            self.connections.resumable.push(id);
+            self.connections.resumed.push(id);
         }
     }
 
@@ -264,6 +266,20 @@ impl Server {
         }
     }
 
+    /// Takes a packet from each of those who have waited for something that is over: before anybody says something to
+    /// many, which they would have to wait for again. As far as that is half of what a turn may send.
+    fn go_on_with_resumed(&mut self) {
+        let mut resumed = mem::take(&mut self.connections.resumed).into_iter();
+        self.only_resumed = true;
+        while self.engine.poll_outbox().len() < OUTBOX_BYTES_PER_TURN / 2
+            && let Some(id) = resumed.next()
+        {
+            self.resume(id);
+        }
+        self.only_resumed = false;
+        self.connections.resumed.splice(..0, resumed);
+    }
+
     /// Goes on with packets that had to wait.
     fn resume(&mut self, id: ConnectionId) {
         self.connections.touch(id);
@@ -341,6 +357,9 @@ impl Server {
         let (made, copied) = (outbox.len(), outbox.copied());
         let says_much = self.engine.posted() >= POSTED_PER_TURN || copied >= COPIED_BYTES_PER_TURN;
         let is_full = made >= OUTBOX_BYTES_PER_TURN || says_much && may_be_for_many(frame);
+        if self.only_resumed && (packets > 0 || may_be_for_many(frame)) {
+            return Pause::Turn;
+        }
         if packets >= self.pace.each() || is_full {
             return if packets > 0 { Pause::Turn } else { Pause::PassedOver };
         }

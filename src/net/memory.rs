@@ -36,12 +36,15 @@ const MONITORED_BYTES: u64 = 40;
 const RECORDED_MONITORED_BYTES: u64 = 20;
 /// What is remembered of one who has tried too much, in bytes, and how many of such memories there are.
 const THROTTLED_BYTES: u64 = 512;
+/// The same where a file of the recording begins.
+const RECORDED_THROTTLED_BYTES: u64 = 64;
 const THROTTLES: u64 = 3;
 /// The program, its threads, and lists that are always there, in bytes.
 const FIXED_BYTES: u64 = 8 << 20;
 
 /// How much memory a server may need at most beside its state, in bytes: with so many connections, and in all. The
-/// state is what the log says, and grows with it; so do replies with the friend lists that they tell.
+/// state is what the log says, and grows with it; so do replies with the friend lists that they tell, and what a
+/// session is still to be told of friends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bound {
     /// Connections at the same time, with those that are closed and linger.
@@ -66,6 +69,8 @@ impl Bound {
         // The beginning of a file of the recording is put together in memory.
         let is_recorded = u64::from(options.black_box_bytes > 0);
         let recorded = is_recorded * (RECORDED_CONNECTION_BYTES + RECORDED_SENT_BYTES * mailbox);
+        let recorded_once = THROTTLES * THROTTLED_KEYS as u64 * RECORDED_THROTTLED_BYTES
+            + SEARCHES_AT_ONCE as u64 * SEARCH_BYTES;
         let monitored = MONITORED_BYTES + is_recorded * RECORDED_MONITORED_BYTES;
         // A connection waits for one thing at a time; beside it messages are passed on to it in the turn at hand.
         let connection = CONNECTION_BYTES
@@ -83,6 +88,7 @@ impl Bound {
             + turn
             + passwords
             + SEARCHES_AT_ONCE as u64 * SEARCH_BYTES
+            + GROWTH * is_recorded * recorded_once
             + operators * GROWTH * MONITORED_WAITING as u64 * monitored
             + THROTTLES * THROTTLED_KEYS as u64 * THROTTLED_BYTES
             + FIXED_BYTES;
@@ -175,10 +181,11 @@ mod tests {
     fn the_bound_follows_from_the_options() {
         // Of 1,000 connections: 132 KiB each, of which 47 are for messages that were sent, and 43 for the recording.
         // In MiB: 512 for what waits of all and 4 for what waits next, 292 for a turn, 19 and 2 for passwords, 16 for
-        // searches, 96 for those who tried too much, and 8.
+        // searches, 96 for those who tried too much, 56 for the recording of both, and 8.
         let connections = 1_000 * ((2 + 24 + 16) * 1_024 + 2 * 24 * 1_000 + 2 * (2_048 + 20_000));
         let turn = 2 * 2 * (16 + 1 + 8) + 2 * 64 + 2 * 32;
-        let others = (512 + 4 + turn + 19 + 2 + 16 + 96 + 8) * MIB;
+        let recording = 2 * (12 + 16);
+        let others = (512 + 4 + turn + 19 + 2 + 16 + 96 + recording + 8) * MIB;
         assert_eq!(with(|_| ()), connections + others);
         // Each of the options counts for what it allows.
         assert_eq!(with(|it| it.max_connections += 10) - with(|_| ()), connections / 100);
@@ -189,7 +196,8 @@ mod tests {
             options.settings.max_connections = 968;
             options.black_box_bytes = 0;
         });
-        assert_eq!(with(|_| ()) - unrecorded.bytes, 1_000 * 2 * (2_048 + 20_000));
+        let less = 1_000 * 2 * (2_048 + 20_000) + recording * MIB;
+        assert_eq!(with(|_| ()) - unrecorded.bytes, less);
         let dear = Cost { memory_kib: 64 << 10, passes: 1 };
         let more = bound(|options| options.password_cost = dear).bytes - bound(|_| ()).bytes;
         assert_eq!(more, (64 - 19) * MIB);

@@ -90,6 +90,8 @@ pub struct Server {
     files_max: usize,
     /// How many packets a turn takes.
     pace: Pace,
+    /// Those who have waited go on, by one packet each.
+    only_resumed: bool,
     /// What was freed and not given back to the system.
     freed: Freed,
     /// Nothing is accepted before this: there was no file for a connection.
@@ -185,6 +187,7 @@ impl Server {
             buffer: vec![0; READ_BYTES_PER_TURN].into_boxed_slice(),
             files_max: connections_max(options.settings.max_connections, possible),
             pace: Pace::new(),
+            only_resumed: false,
             freed: Freed::default(),
             accepting_from: None,
             starved: false,

@@ -143,7 +143,7 @@ impl Server {
             | Pause::Receiver(_) => false,
         };
         if goes_on {
-            connections.resumable.push(id);
+            connections.resumed.push(id);
         }
     }
 

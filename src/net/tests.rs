@@ -240,28 +240,54 @@ fn who_was_passed_over_in_a_long_turn_comes_first_in_the_next() {
     assert_eq!(world.server.connections.resumable, [ann.id], "ann has to wait for the next");
 }
 
+/// Turns as if those before had been long, so that each takes one packet from each.
+fn slow_turns(world: &mut World, count: usize) {
+    for _ in 0..count {
+        world.server.pace = Pace::slow();
+        world.turn();
+    }
+}
+
+/// So many sessions that of what somebody says to all of them some are told at the end of the turn, and none after it.
+fn very_many(world: &mut World) -> (Vec<Client>, Vec<ServiceNumber>) {
+    let sessions = world.sessions(TOLD_AT_ONCE + TOLD_PER_TURN / 2);
+    let numbers = sessions.iter().map(|client| client.own).collect();
+    (sessions, numbers)
+}
+
 #[test]
 fn who_has_something_for_very_many_waits_until_those_are_told_who_stood_in_line_before() {
     let mut world = World::start();
     let (mut ann, mut ben) = (world.user(), world.user());
-    // So many friends of both are in session that some of them are told at the end of a turn, and none after it.
-    let sessions = world.sessions(TOLD_AT_ONCE + TOLD_PER_TURN / 2);
-    let friends: Vec<_> = sessions.iter().map(|client| client.own).collect();
+    let (_sessions, friends) = very_many(&mut world);
     world.befriend(&mut ann, &friends);
     world.befriend(&mut ben, &friends);
-    let turn = |world: &mut World| {
-        world.server.pace = Pace::slow();
-        world.turn();
-    };
     let broadcast = |client: &Client| client.bytes(Request::Broadcast { group: 0, content: b"x" });
     ann.say(&broadcast(&ann).repeat(8));
-    turn(&mut world);
+    slow_turns(&mut world, 1);
     ben.say(&[broadcast(&ben), ben.bytes(Request::Test)].concat());
-    turn(&mut world);
+    slow_turns(&mut world, 1);
     assert!(ben.packets().is_empty(), "what ann says is still going out");
-    turn(&mut world);
-    turn(&mut world);
+    slow_turns(&mut world, 2);
     assert_eq!(ben.packets().len(), 1);
+    assert!(!world.server.connections.get(ann.id).unwrap().input.is_empty(), "ann has more to say");
+}
+
+#[test]
+fn who_is_told_late_of_what_is_said_again_and_again_is_heard_all_the_same() {
+    let mut world = World::start();
+    let mut ann = world.user();
+    let (mut sessions, friends) = very_many(&mut world);
+    world.befriend(&mut ann, &friends);
+    ann.say(&ann.bytes(Request::Broadcast { group: 0, content: b"x" }).repeat(20));
+    slow_turns(&mut world, 1);
+    sessions.iter_mut().for_each(|client| client.say(&client.bytes(Request::Test)));
+    slow_turns(&mut world, 6);
+    for client in &mut sessions {
+        let answers =
+            client.packets().into_iter().filter(|(packet_type, _)| *packet_type == TESTED);
+        assert_eq!(answers.count(), 1);
+    }
     assert!(!world.server.connections.get(ann.id).unwrap().input.is_empty(), "ann has more to say");
 }
 
