@@ -2,6 +2,10 @@
 //!
 //! Owns the line editor. Lines are read only when they are wanted, so that a script is not read ahead of
 //! what has been done, and a password is never taken for a command.
+//!
+//! A line is wiped when it has been acted on. What is not wiped is what others hold of it meanwhile: the buffer of
+//! standard input, and that in which the line editor reads keys, until other input takes its place; and what the editor
+//! keeps to undo a change, which it gives back to the system as it is.
 
 use std::borrow::Cow;
 use std::fmt;
