@@ -34,6 +34,10 @@ use crate::failure::Failure;
 /// Room for a line. Only where that is too little, a line moves and leaves a part of itself in memory.
 pub(super) const LINE_BYTES: usize = 4 << 10;
 
+/// How long the escape key may be the beginning of another one. Without an end to that it makes the next digit a count,
+/// which is shown, be that in the middle of a password.
+const ESCAPE_MS: u16 = 50;
+
 /// What the main thread acts on.
 #[derive(Debug)]
 pub(crate) enum Input {
@@ -149,8 +153,12 @@ fn read_plain(stdin: &mut StdinLock<'_>) -> Input {
 pub(crate) fn start_terminal(
     inputs: SyncSender<Input>,
 ) -> Result<(Sender<Ask>, Printer), ReadlineError> {
-    // The main thread may end while a line is being edited: what it cannot undo stays off.
-    let config = Config::builder().bracketed_paste(false).color_mode(ColorMode::Forced).build();
+    let config = Config::builder()
+        // The main thread may end while a line is being edited: what it cannot undo stays off.
+        .bracketed_paste(false)
+        .color_mode(ColorMode::Forced)
+        .keyseq_timeout(Some(ESCAPE_MS))
+        .build();
     let mut editor = Editor::<Help, MemHistory>::with_history(config, MemHistory::new())?;
     let secrecy = Secrecy::default();
     editor.set_helper(Some(Help { secrecy: secrecy.clone() }));
