@@ -42,6 +42,7 @@ use oicq::wire::server::Extensions;
 use zeroize::Zeroizing;
 
 use crate::echo;
+use crate::ending;
 use crate::failure::Failure;
 use crate::options::{VERSION, answer, text, value};
 use commands::Command;
@@ -276,14 +277,19 @@ fn start(options: Options) -> Result<(), Failure> {
         Failure::Failed(format!("cannot connect to {server}: {error}; is the server running?"))
     })?;
     let (sender, inputs) = sync_channel(INPUTS_WAITING);
-    let people = !options.script && io::stdin().is_terminal() && io::stdout().is_terminal();
+    let is_typed = io::stdin().is_terminal();
+    if is_typed {
+        // A signal in the middle of a line or of a password must not leave the terminal as it is then.
+        ending::watch()?;
+    }
+    let people = is_typed && !options.script && io::stdout().is_terminal();
     let (asks, output) = if people {
-        let before = output::terminal_state();
+        echo::note();
         let (asks, printer) = input::start_terminal(sender.clone())
             .map_err(|error| Failure::Failed(format!("cannot use the terminal: {error}")))?;
-        (asks, Output::terminal(printer, before))
+        (asks, Output::terminal(printer))
     } else {
-        (input::start_plain(sender.clone())?, Output::plain())
+        (input::start_plain(sender.clone(), is_typed), Output::plain())
     };
     let reconnect_ms = options.reconnect_ms.unwrap_or(if people { RECONNECT_MS } else { 0 });
     let mut runner = Runner {
@@ -314,7 +320,7 @@ fn start(options: Options) -> Result<(), Failure> {
         .start_connection(stream)
         .map_err(|error| Failure::Failed(format!("{}: {error}", options.server)))?;
     let ended = runner.run();
-    // A password may still be awaited.
+    // A line or a password may still be awaited.
     echo::put_back_for_good();
     ended
 }

@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, BufRead as _, IsTerminal as _, StdinLock, Write as _};
+use std::io::{self, BufRead as _, StdinLock, Write as _};
 use std::net::TcpStream;
 use std::ops::Deref;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
@@ -28,8 +28,6 @@ use zeroize::Zeroizing;
 use super::commands::COMMANDS;
 use super::secrecy::Secrecy;
 use crate::echo::Unseen;
-use crate::ending;
-use crate::failure::Failure;
 
 /// Room for a line. Only where that is too little, a line moves and leaves a part of itself in memory.
 pub(super) const LINE_BYTES: usize = 4 << 10;
@@ -105,13 +103,8 @@ pub(crate) enum Ask {
 /// Something that prints above the line that is being edited.
 pub(crate) type Printer = Box<dyn ExternalPrinter + Send>;
 
-/// Reads from standard input as it is, be it typed.
-pub(crate) fn start_plain(inputs: SyncSender<Input>) -> Result<Sender<Ask>, Failure> {
-    let is_typed = io::stdin().is_terminal();
-    if is_typed {
-        // One that comes in the middle of a password must not leave the terminal without its echo.
-        ending::watch()?;
-    }
+/// Reads from standard input as it is; where that is typed, passwords are not seen.
+pub(crate) fn start_plain(inputs: SyncSender<Input>, is_typed: bool) -> Sender<Ask> {
     let (asks, wanted) = channel();
     thread::spawn(move || {
         let mut stdin = io::stdin().lock();
@@ -120,7 +113,7 @@ pub(crate) fn start_plain(inputs: SyncSender<Input>) -> Result<Sender<Ask>, Fail
             _ => read_plain(&mut stdin),
         });
     });
-    Ok(asks)
+    asks
 }
 
 fn read_unseen(stdin: &mut StdinLock<'_>, prompt: &str) -> Input {
