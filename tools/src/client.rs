@@ -240,11 +240,12 @@ fn page() -> Page {
         .section("Commands", help::rows())
         .note(
             "In a script, a line that starts with # is a comment, and a password that a command lacks is \
-             the next line. Each command ends with a line done or refused before the next one is read. \
-             The end of the input waits for all answers and for files under way; quit does not. A line \
-             that is no command, a wait whose time passes and a lost connection end with status 1; a \
-             refusal does not. With --reconnect a command that was under way when the connection was \
-             lost ends with a line unanswered: it may have been done.",
+             the next line (where it is typed it does not show, and a new user's is asked for twice). Each \
+             command ends with a line done or refused before the next one is read. The end of the input \
+             waits for all answers and for files under way; quit does not. A line that is no command, a \
+             wait whose time passes and a lost connection end with status 1; a refusal does not. With \
+             --reconnect a command that was under way when the connection was lost ends with a line \
+             unanswered: it may have been done.",
         )
         .note(help::VALUES)
         .note("help events lists what an output line can be. For example:")
@@ -304,6 +305,7 @@ fn start(options: Options) -> Result<(), Failure> {
             server: options.server.clone(),
             charset: options.charset,
             password,
+            is_typed,
             window: options.window,
             wait_ms: options.wait_ms,
             reconnect_ms,

@@ -187,6 +187,27 @@ fn a_password_is_not_seen_where_only_the_input_is_a_terminal() {
 }
 
 #[test]
+fn a_new_users_password_is_typed_twice_where_it_is_not_seen() {
+    for (again, status) in [("secret\n", 0), ("secrte\n", 1)] {
+        let (address, server) = fake::start(Some(0));
+        let mut client = Typed::start(&[&address]);
+        client.types("register ann\n");
+        client.errors.sees("password: ");
+        client.types("secret\n");
+        client.errors.sees("again: ");
+        client.types(again);
+        if status == 0 {
+            client.output.sees("registered number=10001\n");
+            client.types("quit\n");
+        } else {
+            client.errors.sees("line 1 of the commands: the two passwords differ");
+        }
+        assert_eq!(end(&mut client.child).code(), Some(status));
+        end_of(server);
+    }
+}
+
+#[test]
 fn a_signal_in_the_middle_of_a_password_leaves_the_terminal_as_it_was() {
     let (address, server) = fake::start(Some(0));
     let mut client = Typed::start(&[&address, "--number=10001"]);

@@ -1,7 +1,7 @@
 //! Where events go: plain lines on standard output, or sentences above the line that is being edited.
 //!
-//! Owns what the terminal shows while the client runs. It never decides what that is, and how the terminal works is none
-//! of its business.
+//! Owns the lines on the terminal while the client runs. It never decides what is shown, nor changes how the terminal
+//! works.
 
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
