@@ -121,9 +121,7 @@ impl Child {
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.process.pid() {
-            let _ = kill_process(pid, signal);
-        }
+        let _ = kill_process(Pid::from_child(&self.process.process), signal);
     }
 
     /// How it has ended, once it has.
@@ -133,10 +131,10 @@ impl Child {
 
     /// Ends it; an error says in words what was not in order.
     pub(crate) fn stop(mut self) -> Result<(), String> {
-        if let Some(status) = self.ended() {
-            return Err(format!("has ended by itself, with {status}"));
+        match self.ended() {
+            Some(status) => in_order(status, false),
+            None => self.process.end(),
         }
-        self.process.end()
     }
 
     /// Its process.
@@ -193,28 +191,43 @@ fn ends_within(process: &OwnedFd, patience_ns: u64) -> bool {
     }
 }
 
-impl Process {
-    fn pid(&self) -> Option<Pid> {
-        i32::try_from(self.process.id()).ok().and_then(Pid::from_raw)
+/// Waits until a process ends, and kills it where that takes too long: how it has ended, `None` where it was killed.
+/// Nobody has seen its end yet: otherwise its number may be another's by now.
+pub(crate) fn end_within(
+    process: &mut process::Child,
+    patience_ns: u64,
+) -> io::Result<Option<ExitStatus>> {
+    let end = pidfd_open(Pid::from_child(process), PidfdFlags::empty());
+    let is_late = end.is_ok_and(|end| !ends_within(&end, patience_ns));
+    if is_late {
+        let _ = process.kill();
     }
+    let status = process.wait()?;
+    Ok((!is_late).then_some(status))
+}
 
+/// Whether a child has ended as it is to: when it was told to, and with success. An error says in words how it has not.
+pub(crate) fn in_order(status: ExitStatus, was_stopped: bool) -> Result<(), String> {
+    match (was_stopped, status.success()) {
+        (true, true) => Ok(()),
+        (true, false) => Err(format!("was stopped, and ended with {status}")),
+        (false, _) => Err(format!("has ended by itself, with {status}")),
+    }
+}
+
+/// What is said of a process that was to end.
+pub(crate) fn does_not_end(patience_ns: u64) -> String {
+    format!("has not ended for {} s, and was killed", patience_ns as f64 / 1e9)
+}
+
+impl Process {
     /// Ends it in order, so that a server writes down what it has, and by force where that takes too long. It has not
     /// ended yet: otherwise its number may be another's by now. An error says in words what was not in order.
     fn end(&mut self) -> Result<(), String> {
-        let mut is_late = false;
-        if let Some(pid) = self.pid() {
-            let _ = kill_process(pid, Signal::TERM);
-            let ends = pidfd_open(pid, PidfdFlags::empty());
-            is_late = ends.is_ok_and(|end| !ends_within(&end, self.patience_ns));
-        }
-        if is_late {
-            let _ = self.process.kill();
-        }
-        let status = self.process.wait();
-        match status {
-            _ if is_late => Err(does_not_end(self.patience_ns)),
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(format!("was stopped, and ended with {status}")),
+        let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
+        match end_within(&mut self.process, self.patience_ns) {
+            Ok(Some(status)) => in_order(status, true),
+            Ok(None) => Err(format!("was stopped, {}", does_not_end(self.patience_ns))),
             Err(error) => Err(format!("was stopped, and nobody knows how it ended: {error}")),
         }
     }
@@ -226,11 +239,6 @@ impl Drop for Process {
             let _ = self.end();
         }
     }
-}
-
-/// What is said of a child that was told to end.
-pub(crate) fn does_not_end(patience_ns: u64) -> String {
-    format!("was stopped, has not ended for {} s, and was killed", patience_ns as f64 / 1e9)
 }
 
 const FREE_PORT: &[&str] = &["--listen", "127.0.0.1:0"];
