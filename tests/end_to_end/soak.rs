@@ -7,11 +7,12 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use oicq::wire::server::Sign;
 use oicq::wire::{Kind, ServerPacket, cut_for_client};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::live::{folder, tools};
@@ -80,8 +81,13 @@ fn one_message_that_a_way_loses_is_named() {
 fn a_server_that_fails_when_it_is_stopped_in_the_end_has_not_stood_it() {
     let place = folder();
     let server = env!("CARGO_BIN_EXE_oicqd");
+    // What this program has a handler for is ignored by none that it starts, whoever has started it: a shell could not
+    // trap it.
+    let as_ever = Arc::new(AtomicBool::new(true));
+    signal_hook::flag::register_conditional_default(Signal::TERM.as_raw(), as_ever).unwrap();
+    // The trap comes first: it finds the server when there is one.
     let lines = format!(
-        "#!/bin/sh\n{server} \"$@\" &\ntrap 'kill -TERM $!; wait $!; exit 3' TERM\nwait $!\n"
+        "#!/bin/sh\ntrap 'kill -TERM $!; wait $!; exit 3' TERM\n{server} \"$@\" &\nwait $!\n"
     );
     let program = made(place.path(), &lines);
     let options = "--soak 300ms --rate 100 --connections 9 --seed 1";

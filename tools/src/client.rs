@@ -42,6 +42,7 @@ use oicq::wire::server::Extensions;
 use zeroize::Zeroizing;
 
 use crate::echo;
+use crate::ending;
 use crate::failure::Failure;
 use crate::options::{VERSION, answer, text, value};
 use commands::Command;
@@ -239,11 +240,12 @@ fn page() -> Page {
         .section("Commands", help::rows())
         .note(
             "In a script, a line that starts with # is a comment, and a password that a command lacks is \
-             the next line. Each command ends with a line done or refused before the next one is read. \
-             The end of the input waits for all answers and for files under way; quit does not. A line \
-             that is no command, a wait whose time passes and a lost connection end with status 1; a \
-             refusal does not. With --reconnect a command that was under way when the connection was \
-             lost ends with a line unanswered: it may have been done.",
+             the next line (where it is typed it does not show, and a new user's is asked for twice). Each \
+             command ends with a line done or refused before the next one is read. The end of the input \
+             waits for all answers and for files under way; quit does not. A line that is no command, a \
+             wait whose time passes and a lost connection end with status 1; a refusal does not. With \
+             --reconnect a command that was under way when the connection was lost ends with a line \
+             unanswered: it may have been done.",
         )
         .note(help::VALUES)
         .note("help events lists what an output line can be. For example:")
@@ -276,14 +278,19 @@ fn start(options: Options) -> Result<(), Failure> {
         Failure::Failed(format!("cannot connect to {server}: {error}; is the server running?"))
     })?;
     let (sender, inputs) = sync_channel(INPUTS_WAITING);
-    let people = !options.script && io::stdin().is_terminal() && io::stdout().is_terminal();
+    let is_typed = io::stdin().is_terminal();
+    if is_typed {
+        // A signal in the middle of a line or of a password must not leave the terminal as it is then.
+        ending::watch()?;
+    }
+    let people = is_typed && !options.script && io::stdout().is_terminal();
     let (asks, output) = if people {
-        let before = output::terminal_state();
+        echo::note();
         let (asks, printer) = input::start_terminal(sender.clone())
             .map_err(|error| Failure::Failed(format!("cannot use the terminal: {error}")))?;
-        (asks, Output::terminal(printer, before))
+        (asks, Output::terminal(printer))
     } else {
-        (input::start_plain(sender.clone())?, Output::plain())
+        (input::start_plain(sender.clone(), is_typed), Output::plain())
     };
     let reconnect_ms = options.reconnect_ms.unwrap_or(if people { RECONNECT_MS } else { 0 });
     let mut runner = Runner {
@@ -298,6 +305,7 @@ fn start(options: Options) -> Result<(), Failure> {
             server: options.server.clone(),
             charset: options.charset,
             password,
+            is_typed,
             window: options.window,
             wait_ms: options.wait_ms,
             reconnect_ms,
@@ -314,7 +322,7 @@ fn start(options: Options) -> Result<(), Failure> {
         .start_connection(stream)
         .map_err(|error| Failure::Failed(format!("{}: {error}", options.server)))?;
     let ended = runner.run();
-    // A password may still be awaited.
+    // A line or a password may still be awaited.
     echo::put_back_for_good();
     ended
 }

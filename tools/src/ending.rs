@@ -1,5 +1,5 @@
 //! How a signal ends the tools: as ever, but temporary folders and files that are half made go first, a terminal that
-//! was taken over is given back, and one whose echo is off shows again what is typed.
+//! was taken over is given back, and one on which a line or a password is being typed works again as it did before.
 //!
 //! Owns these folders and files, and the signals that ask the program to end, from the first of either on. It never
 //! ends the program without one, and against SIGKILL it can do nothing.

@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
@@ -52,12 +53,14 @@ fn spawn_tool(arguments: &[&str], temporary: &Path) -> (Child, File, File) {
     grantpt(&own).unwrap();
     unlockpt(&own).unwrap();
     let name = ptsname(&own, Vec::new()).unwrap();
-    let open = || File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    // Whoever runs the tests without a terminal does not get this one.
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let open = || File::from(rustix::fs::open(&name, flags, Mode::empty()).unwrap());
     tcsetwinsize(&own, Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     let line = open();
     // Its terminal is to be this one, and not that of whoever runs the tests.
     let mut command = Command::new("setsid");
-    command.args(["--ctty", env!("CARGO_BIN_EXE_oicq-tools")]).args(arguments);
+    command.args(["-c", env!("CARGO_BIN_EXE_oicq-tools")]).args(arguments);
     command.env("TERM", "xterm").env_remove("NO_COLOR").env("TMPDIR", temporary);
     command.stdin(open()).stdout(open()).stderr(open());
     for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {

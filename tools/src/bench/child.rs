@@ -121,9 +121,7 @@ impl Child {
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.process.pid() {
-            let _ = kill_process(pid, signal);
-        }
+        let _ = kill_process(Pid::from_child(&self.process.process), signal);
     }
 
     /// How it has ended, once it has.
@@ -133,10 +131,10 @@ impl Child {
 
     /// Ends it; an error says in words what was not in order.
     pub(crate) fn stop(mut self) -> Result<(), String> {
-        if let Some(status) = self.ended() {
-            return Err(format!("has ended by itself, with {status}"));
+        match self.ended() {
+            Some(status) => in_order(status, false),
+            None => self.process.end(),
         }
-        self.process.end()
     }
 
     /// Its process.
@@ -193,28 +191,43 @@ fn ends_within(process: &OwnedFd, patience_ns: u64) -> bool {
     }
 }
 
-impl Process {
-    fn pid(&self) -> Option<Pid> {
-        i32::try_from(self.process.id()).ok().and_then(Pid::from_raw)
+/// Waits until a process ends, and kills it where that takes too long: how it has ended, `None` where it was killed.
+/// Nobody has seen its end yet: otherwise its number may be another's by now.
+pub(crate) fn end_within(
+    process: &mut process::Child,
+    patience_ns: u64,
+) -> io::Result<Option<ExitStatus>> {
+    let end = pidfd_open(Pid::from_child(process), PidfdFlags::empty());
+    let is_late = end.is_ok_and(|end| !ends_within(&end, patience_ns));
+    if is_late {
+        let _ = process.kill();
     }
+    let status = process.wait()?;
+    Ok((!is_late).then_some(status))
+}
 
+/// Whether a child has ended as it is to: when it was told to, and with success. An error says in words how it has not.
+pub(crate) fn in_order(status: ExitStatus, was_stopped: bool) -> Result<(), String> {
+    match (was_stopped, status.success()) {
+        (true, true) => Ok(()),
+        (true, false) => Err(format!("was stopped, and ended with {status}")),
+        (false, _) => Err(format!("has ended by itself, with {status}")),
+    }
+}
+
+/// What is said of a process that was to end.
+pub(crate) fn does_not_end(patience_ns: u64) -> String {
+    format!("has not ended for {} s, and was killed", patience_ns as f64 / 1e9)
+}
+
+impl Process {
     /// Ends it in order, so that a server writes down what it has, and by force where that takes too long. It has not
     /// ended yet: otherwise its number may be another's by now. An error says in words what was not in order.
     fn end(&mut self) -> Result<(), String> {
-        let mut is_late = false;
-        if let Some(pid) = self.pid() {
-            let _ = kill_process(pid, Signal::TERM);
-            let ends = pidfd_open(pid, PidfdFlags::empty());
-            is_late = ends.is_ok_and(|end| !ends_within(&end, self.patience_ns));
-        }
-        if is_late {
-            let _ = self.process.kill();
-        }
-        let status = self.process.wait();
-        match status {
-            _ if is_late => Err(does_not_end(self.patience_ns)),
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(format!("was stopped, and ended with {status}")),
+        let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
+        match end_within(&mut self.process, self.patience_ns) {
+            Ok(Some(status)) => in_order(status, true),
+            Ok(None) => Err(format!("was stopped, {}", does_not_end(self.patience_ns))),
             Err(error) => Err(format!("was stopped, and nobody knows how it ended: {error}")),
         }
     }
@@ -226,11 +239,6 @@ impl Drop for Process {
             let _ = self.end();
         }
     }
-}
-
-/// What is said of a child that was told to end.
-pub(crate) fn does_not_end(patience_ns: u64) -> String {
-    format!("was stopped, has not ended for {} s, and was killed", patience_ns as f64 / 1e9)
 }
 
 const FREE_PORT: &[&str] = &["--listen", "127.0.0.1:0"];
@@ -288,10 +296,19 @@ pub(crate) fn relay(sort: Sort, folder: &Path) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
+
+    /// Far longer than anything here takes.
+    const PATIENCE_NS: u64 = 60_000_000_000;
 
     /// What is said of a shell that was stopped in the middle of this, once it has come so far as to say something.
     fn stopped(script: &str, patience_ns: u64) -> Result<(), String> {
+        // What this program has a handler for is ignored by none that it starts, whoever has started it.
+        let as_ever = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_default(Signal::TERM.as_raw(), as_ever).unwrap();
         let mut shell = Command::new("sh");
         let mut process = shell.args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
         let mut says = process.stdout.take().unwrap();
@@ -304,12 +321,12 @@ mod tests {
     fn how_a_child_has_ended_is_said() {
         let waits = "echo; while :; do sleep 0.01; done";
         let in_order = format!("trap 'exit 0' TERM; {waits}");
-        assert_eq!(stopped(&in_order, u64::MAX), Ok(()));
-        let with_status = stopped(&format!("trap 'exit 3' TERM; {waits}"), u64::MAX);
+        assert_eq!(stopped(&in_order, PATIENCE_NS), Ok(()));
+        let with_status = stopped(&format!("trap 'exit 3' TERM; {waits}"), PATIENCE_NS);
         assert!(
             with_status.as_ref().is_err_and(|words| words.contains("ended with exit status: 3"))
         );
-        let by_signal = stopped(waits, u64::MAX);
+        let by_signal = stopped(waits, PATIENCE_NS);
         assert!(by_signal.as_ref().is_err_and(|words| words.contains("ended with signal: 15")));
         let never = stopped(&format!("trap '' TERM; {waits}"), 50_000_000);
         assert_eq!(never, Err("was stopped, has not ended for 0.05 s, and was killed".to_owned()));

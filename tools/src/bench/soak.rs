@@ -337,7 +337,9 @@ impl Soak<'_> {
         let (users, mut books) = (crowd.people(), crowd.into_books());
         books.ledger.close();
         let counts = upkeep.counts;
-        upkeep.end().into_iter().for_each(|words| books.ledger.told_of_the_run(words));
+        for words in upkeep.end(run.patience_ns) {
+            books.ledger.told_of_the_run(words);
+        }
         Ok(Measured {
             seed: options.seed,
             users,

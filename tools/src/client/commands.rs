@@ -294,8 +294,10 @@ impl Arguments<'_> {
 
     fn number(&mut self) -> Result<ServiceNumber, String> {
         let word = self.word()?;
-        word.parse().map(ServiceNumber).map_err(|_| {
-            format!("{:?} is no service number; expected {}", word.as_str(), self.usage())
+        word.parse().map(ServiceNumber).map_err(|_| match self.name {
+            // Not which word: it may be a password without its number.
+            "login" => format!("a word is no service number; expected {}", self.usage()),
+            _ => format!("{:?} is no service number; expected {}", word.as_str(), self.usage()),
         })
     }
 
@@ -371,10 +373,20 @@ mod tests {
 
     #[test]
     fn a_line_that_may_be_a_password_is_not_repeated() {
-        for line in ["hunter22", "hunter22 age=20", "change hunter22", "register ann hunter22"] {
+        for (line, expected) in [
+            ("hunter22", "no such command"),
+            ("hunter22 age=20", "no such command"),
+            ("login hunter22", "a word is no service number; expected login NUMBER"),
+            ("login 10001 hunter22", "expected login NUMBER"),
+            ("login 10001 hunt=er22", "expected login NUMBER"),
+            ("change hunter22", "a word is no field, expected FIELD=VALUE"),
+            ("change hunt=er22", "there is no such field, expected FIELD=VALUE"),
+            ("register ann hunter22", "a word is no field, expected FIELD=VALUE"),
+            ("register ann hunt=er22", "there is no such field, expected FIELD=VALUE"),
+        ] {
             let error = parse(line).unwrap_err();
-            assert!(error.contains("no such command") || error.contains("FIELD=VALUE"), "{error}");
-            assert!(!error.contains("hunter"), "{error}");
+            assert!(error.contains(expected), "{line}: {error}");
+            assert!(!error.contains("hunt") && !error.contains("er22"), "{line}: {error}");
         }
     }
 

@@ -136,7 +136,8 @@ impl Changes {
             }
             _ => {
                 let field = FIELDS.iter().find(|field| field.name == name).ok_or_else(|| {
-                    format!("there is no field {name:?}, expected one of: {}", names())
+                    // Not which one: it may be the beginning of a password.
+                    format!("there is no such field, expected FIELD=VALUE with one of: {}", names())
                 })?;
                 self.values.push(field.read(value, charset)?);
             }
@@ -281,9 +282,9 @@ mod tests {
     }
 
     #[test]
-    fn wrong_fields_name_the_field_and_what_was_expected() {
+    fn wrong_values_name_the_field_and_what_was_expected() {
         let error = |text| Changes::parse(&words(text), Charset::Utf8).unwrap_err();
-        assert!(error("shoe=1").contains("no field \"shoe\""));
+        assert!(error("shoe=1").contains("no such field, expected FIELD=VALUE with one of: nick"));
         assert!(error("age").contains("FIELD=VALUE"));
         assert_eq!(error("age=300"), "age: \"300\" was given, expected a number up to 255");
         assert!(error("gender=x").contains("expected unsaid, male, female, or a number"));

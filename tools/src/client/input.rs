@@ -2,10 +2,14 @@
 //!
 //! Owns the line editor. Lines are read only when they are wanted, so that a script is not read ahead of
 //! what has been done, and a password is never taken for a command.
+//!
+//! A line is wiped when it has been acted on. What is not wiped is what others hold of it meanwhile: the buffer of
+//! standard input, and that in which the line editor reads keys, until other input takes its place; and what the editor
+//! keeps to undo a change, which it gives back to the system as it is.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, BufRead as _, IsTerminal as _, StdinLock, Write as _};
+use std::io::{self, BufRead as _, StdinLock, Write as _};
 use std::net::TcpStream;
 use std::ops::Deref;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
@@ -24,11 +28,13 @@ use zeroize::Zeroizing;
 use super::commands::COMMANDS;
 use super::secrecy::Secrecy;
 use crate::echo::Unseen;
-use crate::ending;
-use crate::failure::Failure;
 
 /// Room for a line. Only where that is too little, a line moves and leaves a part of itself in memory.
 pub(super) const LINE_BYTES: usize = 4 << 10;
+
+/// How long the escape key may be the beginning of another one. Without an end to that it makes the next digit a count,
+/// which is shown, be that in the middle of a password.
+const ESCAPE_MS: u16 = 50;
 
 /// What the main thread acts on.
 #[derive(Debug)]
@@ -97,13 +103,8 @@ pub(crate) enum Ask {
 /// Something that prints above the line that is being edited.
 pub(crate) type Printer = Box<dyn ExternalPrinter + Send>;
 
-/// Reads from standard input as it is, be it typed.
-pub(crate) fn start_plain(inputs: SyncSender<Input>) -> Result<Sender<Ask>, Failure> {
-    let is_typed = io::stdin().is_terminal();
-    if is_typed {
-        // One that comes in the middle of a password must not leave the terminal without its echo.
-        ending::watch()?;
-    }
+/// Reads from standard input as it is; where that is typed, passwords are not seen.
+pub(crate) fn start_plain(inputs: SyncSender<Input>, is_typed: bool) -> Sender<Ask> {
     let (asks, wanted) = channel();
     thread::spawn(move || {
         let mut stdin = io::stdin().lock();
@@ -112,7 +113,7 @@ pub(crate) fn start_plain(inputs: SyncSender<Input>) -> Result<Sender<Ask>, Fail
             _ => read_plain(&mut stdin),
         });
     });
-    Ok(asks)
+    asks
 }
 
 fn read_unseen(stdin: &mut StdinLock<'_>, prompt: &str) -> Input {
@@ -145,8 +146,12 @@ fn read_plain(stdin: &mut StdinLock<'_>) -> Input {
 pub(crate) fn start_terminal(
     inputs: SyncSender<Input>,
 ) -> Result<(Sender<Ask>, Printer), ReadlineError> {
-    // The main thread may end while a line is being edited: what it cannot undo stays off.
-    let config = Config::builder().bracketed_paste(false).color_mode(ColorMode::Forced).build();
+    let config = Config::builder()
+        // The main thread may end while a line is being edited: what it cannot undo stays off.
+        .bracketed_paste(false)
+        .color_mode(ColorMode::Forced)
+        .keyseq_timeout(Some(ESCAPE_MS))
+        .build();
     let mut editor = Editor::<Help, MemHistory>::with_history(config, MemHistory::new())?;
     let secrecy = Secrecy::default();
     editor.set_helper(Some(Help { secrecy: secrecy.clone() }));

@@ -1,13 +1,13 @@
 //! Where events go: plain lines on standard output, or sentences above the line that is being edited.
 //!
-//! Owns the terminal while the client runs, and gives it back as it was. It never decides what is shown.
+//! Owns the lines on the terminal while the client runs. It never decides what is shown, nor changes how the terminal
+//! works.
 
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use oicq::cli::page::terminal_width;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::clock::time_of_day;
 use super::events::Event;
@@ -33,7 +33,6 @@ enum Place {
 
 struct Terminal {
     printer: Printer,
-    before: Option<Termios>,
     bar: Captured,
     /// Whether the last line that was printed is the bar, which the next line takes the place of.
     bar_is_last: bool,
@@ -45,10 +44,10 @@ impl Output {
         Self { place: Place::Plain, bar: None }
     }
 
-    /// The terminal. To be called before anything changes how it works.
-    pub(crate) fn terminal(printer: Printer, before: Option<Termios>) -> Self {
+    /// The terminal.
+    pub(crate) fn terminal(printer: Printer) -> Self {
         let bar = Captured::default();
-        let terminal = Terminal { printer, before, bar, bar_is_last: false };
+        let terminal = Terminal { printer, bar, bar_is_last: false };
         Self { place: Place::Terminal(terminal), bar: None }
     }
 
@@ -129,19 +128,11 @@ impl Terminal {
 }
 
 impl Drop for Terminal {
-    /// The thread that edits lines may still be in the middle of one, and never gets to tidy up.
+    /// The thread that edits lines may still be in the middle of one, and never gets to end it.
     fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            // Where the terminal is gone, there is nothing to put right.
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
-            let _ = writeln!(io::stdout());
-        }
+        // Where the terminal is gone, there is nothing to put right.
+        let _ = writeln!(io::stdout());
     }
-}
-
-/// How the terminal works now, to be put back later.
-pub(crate) fn terminal_state() -> Option<Termios> {
-    tcgetattr(io::stdin()).ok()
 }
 
 fn new_bar(place: &Place) -> ProgressBar {

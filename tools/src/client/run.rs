@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) charset: Charset,
     /// The password of every login and registration that does not give one.
     pub(crate) password: Option<SecretBuf>,
+    /// Whether the input is typed, be it that nobody sees what comes of it.
+    pub(crate) is_typed: bool,
     /// Commands under way at once.
     pub(crate) window: usize,
     /// How long a `wait` waits that does not say it.
@@ -240,16 +242,16 @@ impl Runner {
         Ok(())
     }
 
-    /// People are asked twice for a new user's password, which they do not see: a slip would lock them out.
+    /// Whoever types is asked twice for a new user's password, which is not seen: a slip would lock them out.
     fn handle_password(&mut self, lacking: Lacking, line: Line) -> Result<(), Failure> {
         let Lacking { line: number, command, first } = lacking;
-        let twice = self.output.is_terminal() && matches!(command, Command::Register(_));
+        let twice = self.settings.is_typed && matches!(command, Command::Register(_));
         match first {
             None if twice => {
                 let first = Some(line);
                 self.state.lacking = Some(Lacking { line: number, command, first });
             }
-            Some(first) if *first != *line => self.output.say("the two passwords differ")?,
+            Some(first) if *first != *line => self.complain(number, "the two passwords differ")?,
             _ => {
                 let password = fields::password(&line, self.settings.charset);
                 self.state.queue.push_back((number, command.with_password(password)));

@@ -2,6 +2,9 @@
 //!
 //! Owns that choice. The editor keeps what is cut out of a line, and gives it back in the next one, where it would be
 //! seen: nothing is cut out of a password.
+//!
+//! What remains: a digit with Alt, or at once behind Esc, begins a count, which the editor takes and shows in place of
+//! the prompt before anybody is asked. The digits that follow it are seen, and are no part of the password.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

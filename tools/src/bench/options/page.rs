@@ -56,12 +56,13 @@ pub(super) fn page() -> Page {
              as long as the attack takes (--duration, 10s). The server that is started has its \
              usual limits, and attackers come from many addresses of this machine. It has stood the \
              attack, and the status is 0, if nobody honest is refused, no message is lost, 99 % of \
-             them arrive within 3 times what it took in peace (or 20 ms), 99.9 % within 100 ms, it takes no more \
-             memory than its options allow (oicqd -v says how much), and afterwards has no more open \
-             files and memory than before, but for 1 % and for what is stored meanwhile. (How much \
-             memory that takes is known only of a server that is started: of another, memory is \
-             judged for attacks alone that leave nothing.) It is measured behind as long an attack to \
-             warm up, a second at least. --connections says how many sockets attackers may have at once.",
+             them arrive within 3 times what it took in peace (or 20 ms), 99.9 % within 100 ms, it \
+             takes no more memory than its options allow (oicqd -v says how much), afterwards has no \
+             more open files and memory than before, but for 1 % and for what is stored meanwhile, and \
+             still runs and ends in order. (How much memory that takes is known only of a server that \
+             is started: of another, memory is judged for attacks alone that leave nothing, and its \
+             end is not.) It is measured behind as long an attack to warm up, a second at least. \
+             --connections says how many sockets attackers may have at once.",
         )
         .note(
             "A long run (--soak 60min) finds out what the server can do, and asks for 80 % of it (or for \
@@ -75,9 +76,9 @@ pub(super) fn page() -> Page {
              stored, open files, the compacted log, and the times of messages do not grow; and if the \
              log is whole. Ctrl-C ends it before its time, with the verdict so far. What a base client \
              had not read when it reset its connection is counted apart: to the server it has arrived. It \
-             may be one message for each such reset. \
-             Runs of less than a minute tell nothing of growth, and those of less than a quarter of an \
-             hour little of memory: servers do not live long enough in them.",
+             may be one message for each such reset. Runs of less than a minute tell nothing of growth, \
+             and those of less than a quarter of an hour little of memory: servers do not live long \
+             enough in them. From a quarter of an hour on, growth that cannot be told is a failing too.",
         )
         .note(
             "In JSON each round is an object, and so is the summary of a server or relay, each \

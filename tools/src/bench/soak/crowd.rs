@@ -132,6 +132,10 @@ impl<'a> Crowd<'a> {
         if !member.person.is_extended && how == Leave::Reset {
             // What has come is read first; what comes meanwhile is lost to it, as to any such client.
             self.read(who, now);
+            if self.members[who].stream.is_none() {
+                // The server had ended the connection already.
+                return;
+            }
             self.books.ledger.cut(who);
         }
         let member = &mut self.members[who];

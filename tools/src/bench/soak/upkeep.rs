@@ -1,21 +1,25 @@
 //! The server of a long run: its process, its restarts, and the compactions of its log beside it.
 //!
-//! Owns what is started. Everything goes on while it waits, but for the moment in which a server starts.
+//! Owns what is started. Everything goes on while it waits, but for the moment in which a server starts, until the end:
+//! then it waits for all that it has started, and for nothing without a bound.
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
-use std::io::{self, Read as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command, Stdio};
+use std::process::{self, Command, ExitStatus};
 
 use rustix::process::Signal;
 
-use crate::bench::child::{Child, Limits, does_not_end, store, tied};
+use crate::bench::child::{Child, Limits, does_not_end, end_within, in_order, store, tied};
 use crate::bench::run::Run;
 use crate::bench::watch::Watch;
 use crate::failure::Failure;
+
+/// A command that reads all of the log has so long at least, however short the patience with a server is.
+const TOOL_NS_MIN: u64 = 600_000_000_000;
 
 /// The server, and what is done to it.
 pub(super) struct Upkeep {
@@ -25,7 +29,7 @@ pub(super) struct Upkeep {
     server: Option<Child>,
     /// The signal that it was sent, and is to end by, and when.
     ending: Option<(Signal, u64)>,
-    compaction: Option<Compaction>,
+    compaction: Option<Tool>,
     pub(super) counts: Counts,
 }
 
@@ -48,8 +52,12 @@ pub(super) enum News {
     Wrong(String),
 }
 
-/// `oicq-tools compact` at work; it ends with this.
-struct Compaction(process::Child);
+/// A command of this program at work; it ends with this.
+struct Tool {
+    process: process::Child,
+    /// What it says on standard error and on standard output: files, since a pipe would be full at some time.
+    said: [File; 2],
+}
 
 impl Upkeep {
     /// Starts the server, with its log in this folder.
@@ -107,19 +115,20 @@ impl Upkeep {
             return Ok(());
         }
         let cannot = |error| Failure::Failed(format!("cannot start a compaction: {error}"));
-        let mut command = self.tool("compact").map_err(cannot)?;
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
-        self.compaction = Some(Compaction(command.spawn().map_err(cannot)?));
+        self.compaction = Some(self.tool("compact").map_err(cannot)?);
         Ok(())
     }
 
     /// Looks what has ended, and starts the server again where it has.
     pub(super) fn look(&mut self, run: &Run) -> Vec<News> {
         let mut news = Vec::new();
-        if let Some(ended) = self.compaction.as_mut().and_then(Compaction::ended) {
+        if let Some(ended) = self.compaction.as_mut().and_then(Tool::ended) {
             self.compaction = None;
-            self.counts.compactions += u64::from(ended.is_none());
-            news.push(ended.map_or(News::Compacted, News::Wrong));
+            self.counts.compactions += u64::from(ended.is_ok());
+            news.push(match ended {
+                Ok(()) => News::Compacted,
+                Err(words) => News::Wrong(format!("a compaction {words}")),
+            });
         }
         let Some(server) = &mut self.server else { return news };
         let Some(status) = server.ended() else {
@@ -128,20 +137,17 @@ impl Upkeep {
             {
                 server.signal(Signal::KILL);
                 self.ending = Some((Signal::KILL, run.ns()));
-                news.push(News::Wrong(format!("the server {}", does_not_end(run.patience_ns))));
+                let words = does_not_end(run.patience_ns);
+                news.push(News::Wrong(format!("the server was stopped, {words}")));
             }
             return news;
         };
         self.server = None;
-        match self.ending.take().map(|(signal, _)| signal) {
-            Some(Signal::KILL) => {}
-            Some(_) if status.success() => {}
-            Some(_) => {
-                news.push(News::Wrong(format!("the server was stopped, and ended with {status}")))
-            }
-            None => {
-                news.push(News::Wrong(format!("the server has ended by itself, with {status}")))
-            }
+        let signal = self.ending.take().map(|(signal, _)| signal);
+        if signal != Some(Signal::KILL)
+            && let Err(words) = in_order(status, signal.is_some())
+        {
+            news.push(News::Wrong(format!("the server {words}")));
         }
         news.push(match self.start_server(run) {
             Ok(address) => News::Started(address),
@@ -153,22 +159,22 @@ impl Upkeep {
     }
 
     /// Waits for a compaction, stops the server, and reads all of its log: what is wrong with it.
-    pub(super) fn end(mut self) -> Vec<String> {
+    pub(super) fn end(mut self, patience_ns: u64) -> Vec<String> {
         let mut wrong = Vec::new();
-        if let Some(mut compaction) = self.compaction.take() {
-            let _ = compaction.0.wait();
-            wrong.extend(compaction.ended().flatten());
+        let patience_ns = patience_ns.max(TOOL_NS_MIN);
+        let compacted = self.compaction.take().map(|tool| tool.end(patience_ns));
+        if let Some(Err(words)) = compacted {
+            wrong.push(format!("a compaction {words}"));
         }
         // One that was to end already was judged then, and was killed if it is still there.
         let server = self.server.take().filter(|_| self.ending.is_none());
         if let Some(Err(words)) = server.map(Child::stop) {
             wrong.push(format!("in the end the server {words}"));
         }
-        match self.tool("verify").and_then(|mut command| command.output()) {
-            Ok(output) if output.status.success() => {}
-            Ok(output) => {
-                let said = [output.stderr, output.stdout].concat();
-                wrong.push(format!("the log is not whole: {}", first_line(&said)));
+        match self.tool("verify").map(|tool| tool.end(patience_ns)) {
+            Ok(Ok(())) => {}
+            Ok(Err(words)) => {
+                wrong.push(format!("the log is not known to be whole: verify {words}"))
             }
             Err(error) => wrong.push(format!("cannot verify the log: {error}")),
         }
@@ -180,31 +186,53 @@ impl Upkeep {
         bytes_of(&store(&self.folder))
     }
 
-    /// A command of this program upon the log.
-    fn tool(&self, name: &str) -> io::Result<Command> {
-        tied(&[env::current_exe()?.into(), name.into(), store(&self.folder).into()])
+    /// Begins a command of this program upon the log.
+    fn tool(&self, name: &str) -> io::Result<Tool> {
+        let command = tied(&[env::current_exe()?.into(), name.into(), store(&self.folder).into()])?;
+        Tool::start(command, &self.folder)
     }
 }
 
-impl Compaction {
-    /// What has gone wrong with it, once it has ended.
-    fn ended(&mut self) -> Option<Option<String>> {
-        let status = self.0.try_wait().ok()??;
+impl Tool {
+    /// Starts it. What it says goes into files without a name, in this folder.
+    fn start(mut command: Command, folder: &Path) -> io::Result<Self> {
+        let said = [tempfile::tempfile_in(folder)?, tempfile::tempfile_in(folder)?];
+        command.stderr(said[0].try_clone()?).stdout(said[1].try_clone()?);
+        Ok(Self { process: command.spawn()?, said })
+    }
+
+    /// Whether it has done its work, once it has ended. An error says in words what has gone wrong.
+    fn ended(&mut self) -> Option<Result<(), String>> {
+        let status = self.process.try_wait().ok()??;
+        Some(self.outcome(status))
+    }
+
+    /// Waits for its end, and kills it where that takes too long.
+    fn end(mut self, patience_ns: u64) -> Result<(), String> {
+        match end_within(&mut self.process, patience_ns) {
+            Ok(Some(status)) => self.outcome(status),
+            Ok(None) => Err(does_not_end(patience_ns)),
+            Err(error) => Err(format!("has ended, and nobody knows how: {error}")),
+        }
+    }
+
+    fn outcome(&mut self, status: ExitStatus) -> Result<(), String> {
         if status.success() {
-            return Some(None);
+            return Ok(());
         }
         let mut said = Vec::new();
-        if let Some(stderr) = &mut self.0.stderr {
-            let _ = stderr.read_to_end(&mut said);
+        for file in &mut self.said {
+            // What cannot be read is as good as not said.
+            let _ = file.rewind().and_then(|()| file.read_to_end(&mut said));
         }
-        Some(Some(format!("a compaction ended with {status}: {}", first_line(&said))))
+        Err(format!("ended with {status}: {}", first_line(&said)))
     }
 }
 
-impl Drop for Compaction {
+impl Drop for Tool {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -227,6 +255,40 @@ fn first_line(said: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Far longer than anything here takes.
+    const PATIENCE_NS: u64 = 60_000_000_000;
+
+    fn shell(script: &str, patience_ns: u64) -> Result<(), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Tool::start(command, folder.path()).unwrap().end(patience_ns)
+    }
+
+    #[test]
+    fn what_a_tool_comes_to_is_said() {
+        assert_eq!(shell("echo done", PATIENCE_NS), Ok(()));
+        assert_eq!(
+            shell("echo found; echo damaged >&2; exit 1", PATIENCE_NS),
+            Err("ended with exit status: 1: damaged".to_owned())
+        );
+        assert_eq!(
+            shell("echo found; exit 1", PATIENCE_NS),
+            Err("ended with exit status: 1: found".to_owned())
+        );
+        assert_eq!(
+            shell("exec sleep 1000", 50_000_000),
+            Err("has not ended for 0.05 s, and was killed".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_tool_that_says_more_than_a_pipe_holds_is_not_held_up() {
+        let much = "head -c 300000 /dev/zero | tr '\\0' x >&2; echo >&2; exit 3";
+        let words = shell(much, PATIENCE_NS).unwrap_err();
+        assert_eq!(words, format!("ended with exit status: 3: {}", "x".repeat(300_000)));
+    }
 
     #[test]
     fn files_of_folders_within_are_counted() {

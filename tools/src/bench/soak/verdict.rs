@@ -37,7 +37,8 @@ const WAITING_BYTES: u64 = 68;
 /// 100 KiB, which may look like 1 MiB when it stands for a run several times as long.
 const MEMORY: (f64, f64) = (0.2, 3.0 * 1_048_576.0);
 const FILES: (f64, f64) = (0.0, 8.0);
-/// In lives that are shorter, a file more or less at the moment of a look weighs more: the bound is as much wider.
+/// In lives that are shorter, a file more or less at the moment of a look weighs more: the bound for what files grow by
+/// within lives is as much wider. Times vary too much to tell anything of such a life.
 const LIFE_NS: f64 = 60e9;
 /// The log's files are as long as the log is set to, and one is made ahead: a few of them are no growth.
 const BYTES: (f64, f64) = (0.25, 256.0 * 1_048_576.0);
@@ -139,6 +140,12 @@ impl Growth {
     pub(super) fn is_too_much(&self) -> bool {
         self.growth > self.allowed
     }
+
+    /// Of the two that which comes nearer to what is allowed, or goes farther beyond.
+    fn or_worse(self, other: Option<Self>) -> Self {
+        let beyond = |one: &Self| one.growth - one.allowed;
+        other.filter(|other| beyond(other) > beyond(&self)).unwrap_or(self)
+    }
 }
 
 impl Measured {
@@ -155,18 +162,26 @@ impl Measured {
         if what == What::Memory && lengths.iter().sum::<f64>() < whole_ns * SETTLED_PART {
             return None;
         }
-        let growth = match what {
+        let (part, least) = what.bound();
+        let grown =
+            |growth, least: f64| Growth { what, median, growth, allowed: least.max(part * median) };
+        let whole = grown(overall * whole_ns, least);
+        Some(match what {
             // What a server does not give back ends with it: without restarts it would have gone on.
-            What::Memory => within? * whole_ns,
-            What::Files => overall.max(within.unwrap_or(0.0)) * whole_ns,
-            What::Bytes => overall * whole_ns,
+            What::Memory => grown(within? * whole_ns, least),
+            What::Bytes => whole,
+            // Where something has grown within a life, that one had a length.
+            What::Files => whole.or_worse(within.map(|within| {
+                let wider = least * (LIFE_NS / life_ns).max(1.0);
+                grown(within * whole_ns, wider)
+            })),
             // Times vary more than they may grow: the few pairs within lives would tell as much of chance as of
             // the server if they stood for the whole run. So they stand for what somebody has noticed, a life.
-            What::P50 | What::P99 => (overall * whole_ns).max(within.unwrap_or(0.0) * life_ns),
-        };
-        let (part, least) = what.bound();
-        let times = if what == What::Files { (LIFE_NS / life_ns.max(1.0)).max(1.0) } else { 1.0 };
-        Some(Growth { what, median, growth, allowed: (least * times).max(part * median) })
+            What::P50 | What::P99 => {
+                let noticed = within.filter(|_| life_ns >= LIFE_NS);
+                whole.or_worse(noticed.map(|within| grown(within * life_ns, least)))
+            }
+        })
     }
 
     /// Why it cannot be told how something has grown, in words, where it cannot.
@@ -495,6 +510,53 @@ pub(super) mod tests {
         assert_eq!(short.growth(What::Memory), None);
         assert!(short.unknown(What::Memory).is_some_and(|why| why.contains("a longer run tells")));
         fails(&short, &[]);
+    }
+
+    #[test]
+    fn lives_that_are_short_hide_no_trend_of_the_run_and_make_none() {
+        let slower = |of_age: u64, of_run: u64| {
+            with_lives_of_10_s(move |s, sample| {
+                let ns = sample.age_ns / SECOND_NS * of_age + s * of_run;
+                sample.times = sample.times.map(|times| Times {
+                    p50: times.p50 + ns,
+                    p99: times.p99 + 10 * ns,
+                    ..times
+                });
+            })
+        };
+        fails(&slower(1_000_000, 0), &[]);
+        fails(&slower(0, 20_000), &["median time of a message", "time of 99 % of them"]);
+        let more = |files: u64| {
+            with_lives_of_10_s(move |s, sample| sample.files = Some(180 + s * files / SECONDS))
+        };
+        fails(&more(5), &[]);
+        fails(&more(20), &["open files beyond connections: it has grown by "]);
+    }
+
+    /// A run that is too short for everything to be told, in which servers are restarted all the time.
+    fn with_lives_of_10_s(mut change: impl FnMut(u64, &mut Sample)) -> Measured {
+        let mut short = stood(|s, sample| {
+            let age_s = s % 10;
+            sample.life = usize::try_from(s / 10).unwrap();
+            (sample.age_ns, sample.is_disturbed) = (age_s * SECOND_NS, age_s < 2);
+            change(s, sample);
+        });
+        short.elapsed_ns = ALL_TOLD_NS - 1;
+        short
+    }
+
+    #[test]
+    fn servers_that_were_seen_once_each_are_judged_by_the_whole_run() {
+        let once = |grown: u64| {
+            with_lives_of_10_s(move |s, sample| {
+                sample.life = usize::try_from(s).unwrap();
+                sample.files = Some(180 + s * grown / SECONDS);
+                sample.connections = 80;
+            })
+        };
+        let level = once(0).growth(What::Files).unwrap();
+        assert_eq!((level.growth, level.allowed), (0.0, FILES.1));
+        fails(&once(20), &["open files beyond connections: it has grown by "]);
     }
 
     #[test]
