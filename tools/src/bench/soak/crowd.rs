@@ -125,10 +125,10 @@ impl<'a> Crowd<'a> {
     pub(super) fn leave(&mut self, who: usize, how: Leave, until_ns: u64) {
         let now = self.run.ns();
         let member = &mut self.members[who];
-        member.person.excused_ns = until_ns;
         if member.person.stage != Stage::In || member.is_deaf {
             return;
         }
+        self.books.excuse(who, until_ns);
         if !member.person.is_extended && how == Leave::Reset {
             // What has come is read first; what comes meanwhile is lost to it, as to any such client.
             self.read(who, now);
@@ -162,13 +162,13 @@ impl<'a> Crowd<'a> {
     /// Somebody reads nothing until then.
     pub(super) fn deafen(&mut self, who: usize, until_ns: u64) -> Result<(), Failure> {
         let member = &mut self.members[who];
-        member.person.excused_ns = until_ns;
         let Some(stream) = member.stream.as_mut().filter(|_| member.person.stage == Stage::In)
         else {
             return Ok(());
         };
         stream.deafen(&self.poll, who).map_err(|error| broken(DOING, &error))?;
         member.is_deaf = true;
+        self.books.excuse(who, until_ns);
         self.returns.insert((until_ns, who));
         Ok(())
     }
@@ -316,7 +316,7 @@ impl<'a> Crowd<'a> {
                 // It comes back as soon as it can, if it was not about to stay away.
                 Ok(Read::End) | Err(_) => {
                     let until_ns = now_ns.max(match member.person.stage {
-                        Stage::Leaving => member.person.excused_ns,
+                        Stage::Leaving => self.books.excused_ns(key),
                         _ => now_ns + AGAIN_NS,
                     });
                     return self.hang_up(key, until_ns);

@@ -36,8 +36,11 @@ const STATEMENTS: [&[u8]; 3] = [
 pub(super) struct Books {
     pub(super) ledger: Ledger,
     pub(super) tally: Tally,
-    /// How long messages took that were not sent to somebody who was away, since it was last looked at.
+    /// How long messages took since it was last looked at, but for those that were due while their sender or their
+    /// receiver was away or deaf by its own will.
     pub(super) window: Latency,
+    /// Until when each of the people is away or deaf, or was for the last time.
+    excused_ns: Vec<u64>,
     /// Messages that have arrived since then.
     pub(super) arrivals: u64,
     /// Acts that were answered.
@@ -68,12 +71,23 @@ impl Books {
             ledger: Ledger::new(people, first),
             tally: Tally::default(),
             window: Latency::new(),
+            excused_ns: vec![0; people],
             arrivals: 0,
             answered: 0,
             people,
             first,
             text: Vec::new(),
         }
+    }
+
+    /// Somebody is away or deaf until then.
+    pub(super) fn excuse(&mut self, who: usize, until_ns: u64) {
+        self.excused_ns[who] = until_ns;
+    }
+
+    /// Until when somebody is, or was for the last time.
+    pub(super) fn excused_ns(&self, who: usize) -> u64 {
+        self.excused_ns[who]
     }
 
     fn index(&self, number: ServiceNumber) -> Option<usize> {
@@ -121,8 +135,6 @@ pub(super) struct Person {
     owes_receipt: bool,
     /// What is still to come of files, by sender.
     files: BTreeMap<usize, u32>,
-    /// Messages that were due before this are not timed: it was away or deaf.
-    pub(super) excused_ns: u64,
 }
 
 /// Something that was said.
@@ -169,7 +181,6 @@ impl Person {
             session_id: Seq::ZERO,
             owes_receipt: false,
             files: BTreeMap::new(),
-            excused_ns: 0,
         }
     }
 
@@ -408,7 +419,7 @@ impl Person {
         };
         if books.ledger.arrived(from, self.index, letter, is_known) == Arrival::First {
             books.arrivals += 1;
-            if letter.due_ns >= self.excused_ns {
+            if letter.due_ns >= books.excused_ns(from).max(books.excused_ns(self.index)) {
                 books.window.record(now_ns.saturating_sub(letter.due_ns).max(1), 1);
             }
         }
@@ -539,4 +550,29 @@ fn count(counts: &mut BTreeMap<&'static str, u64>, code: Code) {
 fn file_bytes(from: usize, to: usize) -> u32 {
     let mixed = u32::try_from((from * 31 + to) % 97).unwrap_or(0);
     1 + mixed * (FILE_BYTES_MAX / 97)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_due_while_its_sender_or_its_receiver_was_away_is_not_timed() {
+        let mut books = Books::new(2, ServiceNumber::FIRST.0);
+        let (mut ann, mut ben) = (Person::new(0, &books), Person::new(1, &books));
+        let mut goes = |books: &mut Books, due_ns, now_ns| {
+            ann.write(due_ns, books, [1].into_iter());
+            let (text, from) = (books.text.clone(), ann.number);
+            ben.arrived(from, &text, Some(false), now_ns, books);
+            books.window.count()
+        };
+        assert_eq!(goes(&mut books, 10, 15), 1);
+        books.excuse(0, 30);
+        assert_eq!(goes(&mut books, 20, 40), 1, "ann was away");
+        assert_eq!(goes(&mut books, 30, 40), 2);
+        books.excuse(1, 60);
+        assert_eq!(goes(&mut books, 50, 70), 2, "ben was");
+        assert_eq!(goes(&mut books, 60, 70), 3);
+        assert_eq!(books.arrivals, 5);
+    }
 }
