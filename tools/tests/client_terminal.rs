@@ -144,7 +144,7 @@ impl Typed {
         Self { child, own, line, seen, output, errors }
     }
 
-    /// Types, and asks whether a line is there: the answer comes when what was typed has come through to the other side.
+    /// Types, and asks whether a line is there: the answer comes when what was typed is through to the other side.
     fn types(&mut self, keys: &str) {
         self.own.write_all(keys.as_bytes()).unwrap();
         poll(&mut [PollFd::new(&self.line, PollFlags::IN)], Some(&Timespec::default())).unwrap();
