@@ -99,8 +99,9 @@ impl Engine {
     /// has for somebody: then it is sent later, and is not copied until then.
     fn takes_mail(&mut self, to: ConnectionId, is_put_off: bool, host: &mut impl Host) -> bool {
         let is_slow = self.output_waiting(to, host) > OUTPUT_BYTES_HIGH;
-        let stays = is_put_off || is_slow || self.has_untold(to);
         let Some(peer) = self.peer_mut(to) else { return false };
+        let is_untold = peer.session.as_ref().is_some_and(|session| session.untold.is_some());
+        let stays = is_put_off || is_slow || is_untold;
         match (&peer.stage, &mut peer.session) {
             (Stage::Mail, _) => false,
             (Stage::Ready, _) if stays => {

@@ -344,8 +344,12 @@ impl Engine {
         connection: ConnectionId,
         frame: &Frame<'_>,
     ) -> Option<ConnectionId> {
-        let own = self.session(connection)?.number;
         let packet_type = RequestType::from_byte(frame.header.packet_type)?;
+        let (offer, answer) = (RequestType::OfferFile, RequestType::AnswerFile);
+        if ![offer, answer, RequestType::FilePiece].contains(&packet_type) {
+            return None;
+        }
+        let own = self.session(connection)?.number;
         let mut fields = Reader::new(frame.content);
         let mut friend = || {
             let _own = fields.u32().ok()?;

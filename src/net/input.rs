@@ -353,18 +353,16 @@ impl Server {
 
     /// Whether a packet that the engine would take has to wait all the same.
     fn pause_before(&mut self, id: ConnectionId, frame: &Frame<'_>, packets: usize) -> Pause {
-        let outbox = self.engine.poll_outbox();
-        let (made, copied) = (outbox.len(), outbox.copied());
-        let says_much = self.engine.posted() >= POSTED_PER_TURN || copied >= COPIED_BYTES_PER_TURN;
-        let is_full = made >= OUTBOX_BYTES_PER_TURN || says_much && may_be_for_many(frame);
-        if self.only_resumed && (packets > 0 || may_be_for_many(frame)) {
+        let is_for_many = may_be_for_many(frame);
+        if self.only_resumed && (packets > 0 || is_for_many) {
             return Pause::Turn;
         }
+        let made = self.engine.poll_outbox().len();
+        let is_full = made >= OUTBOX_BYTES_PER_TURN || is_for_many && self.says_much();
         if packets >= self.pace.each() || is_full {
             return if packets > 0 { Pause::Turn } else { Pause::PassedOver };
         }
-        let has_waited = self.connections.get(id).is_none_or(|connection| connection.has_waited);
-        if !has_waited && self.engine.waits_for_line(id, frame) {
+        if is_for_many && self.waits_for_line(id, frame) {
             self.connections.wait_for_line(id, self.engine.line_end());
             return Pause::Line;
         }
@@ -375,6 +373,18 @@ impl Server {
             Some(receiver) if self.is_behind(receiver) => Pause::Receiver(receiver),
             _ => Pause::None,
         }
+    }
+
+    /// Whether this turn has said so much to many that no more of it begins.
+    fn says_much(&mut self) -> bool {
+        let copied = self.engine.poll_outbox().copied();
+        self.engine.posted() >= POSTED_PER_TURN || copied >= COPIED_BYTES_PER_TURN
+    }
+
+    /// Whether what a packet may say to very many waits, and has not waited for long enough.
+    fn waits_for_line(&mut self, id: ConnectionId, frame: &Frame<'_>) -> bool {
+        let has_waited = self.connections.get(id).is_none_or(|connection| connection.has_waited);
+        !has_waited && self.engine.waits_for_line(id, frame)
     }
 
     /// Whether a client must take some of what it is sent before anything more is done for it.
