@@ -71,10 +71,9 @@ impl Engine {
     /// The same, or whether messages still wait for it: what is passed on to it does not overtake these either.
     #[must_use]
     pub fn is_told_later(&self, connection: ConnectionId) -> bool {
-        let mail = |session: &Session, stage| session.mail_left || matches!(stage, &Stage::Mail);
-        let peer = self.peer(connection);
-        peer.and_then(|peer| peer.session.as_ref().map(|session| (session, &peer.stage)))
-            .is_some_and(|(session, stage)| session.untold.is_some() || mail(session, stage))
+        let Some(peer) = self.peer(connection) else { return false };
+        let Some(session) = &peer.session else { return false };
+        session.untold.is_some() || session.mail_left || matches!(peer.stage, Stage::Mail)
     }
 
     /// Output that waits for a connection, with what this turn has made so far.

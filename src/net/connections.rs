@@ -269,16 +269,16 @@ impl Connections {
     ) -> Option<ConnectionId> {
         while let Some(&id) = self.to_many.front() {
             // It may be over, and another may have its id.
-            let waits = self.slab.get_mut(id.0).filter(|connection| connection.line_end.is_some());
-            if let Some(connection) = waits {
-                if !connection.line_end.is_some_and(&is_through) {
-                    return None;
-                }
-                (connection.line_end, connection.has_waited) = (None, true);
-                self.to_many.pop_front();
-                return Some(id);
+            let connection = self.slab.get_mut(id.0);
+            let waits = connection.and_then(|it| it.line_end.map(|end| (it, end)));
+            if waits.as_ref().is_some_and(|(_, end)| !is_through(*end)) {
+                return None;
             }
             self.to_many.pop_front();
+            if let Some((connection, _)) = waits {
+                (connection.line_end, connection.has_waited) = (None, true);
+                return Some(id);
+            }
         }
         None
     }

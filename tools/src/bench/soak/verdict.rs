@@ -359,6 +359,17 @@ pub(super) mod tests {
         );
     }
 
+    /// Where messages take so many nanoseconds longer for each second of an age.
+    fn slower(age_s: fn(u64) -> u64, p50: u64, p99: u64) -> Measured {
+        stood(move |s, sample| {
+            sample.times = sample.times.map(|times| Times {
+                p50: times.p50 + age_s(s) * p50,
+                p99: times.p99 + age_s(s) * p99,
+                ..times
+            });
+        })
+    }
+
     #[test]
     fn who_stands_it_has_no_failing() {
         fails(&stood(|_, _| ()), &[]);
@@ -383,16 +394,7 @@ pub(super) mod tests {
             })
         };
         fails(&leaks(20), &["open files beyond connections: it has grown by "]);
-        let slower = |p50: u64, p99: u64| {
-            stood(move |s, sample| {
-                let age = s % LIFE_S;
-                sample.times = sample.times.map(|times| Times {
-                    p50: times.p50 + age * p50,
-                    p99: times.p99 + age * p99,
-                    ..times
-                });
-            })
-        };
+        let slower = |p50, p99| slower(|s| s % LIFE_S, p50, p99);
         fails(&slower(20_000, 0), &["median time of a message"]);
         fails(&slower(0, 200_000), &["time of 99 % of them"]);
         fails(&slower(2_000, 20_000), &[]);
@@ -433,15 +435,7 @@ pub(super) mod tests {
     fn each_trend_fails_by_itself() {
         let files = stood(|s, sample| sample.files = sample.files.map(|files| files + s / 60));
         fails(&files, &["open files beyond connections"]);
-        let slower = |p50: u64, p99: u64| {
-            stood(move |s, sample| {
-                sample.times = sample.times.map(|times| Times {
-                    p50: times.p50 + s * p50,
-                    p99: times.p99 + s * p99,
-                    ..times
-                });
-            })
-        };
+        let slower = |p50, p99| slower(|s| s, p50, p99);
         fails(&slower(2_000, 0), &["median time of a message"]);
         fails(&slower(0, 30_000), &["time of 99 % of them"]);
         fails(&slower(500, 3_000), &[]);
